@@ -1,0 +1,1 @@
+"""Offline tools for a queue directory: they read it without a daemon and without its lock."""

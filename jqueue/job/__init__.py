@@ -1,0 +1,1 @@
+"""The job floor: pure values and functions, with no clock, path, thread or log."""
