@@ -1,0 +1,65 @@
+"""The log of an opcode: appending costs the same however long it is."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, overload
+
+
+class Log(Sequence[Any]):
+    """An immutable sequence of log entries that shares its entries with the logs it grew from.
+
+    `append` returns a longer log and leaves this one as it is. The longest log of a family appends
+    in place to the shared list; a log that was overtaken (its records were cut from the journal
+    and others follow) copies first. Appends to one family must not run at the same time; reading
+    needs no lock.
+    """
+
+    __slots__ = ("_entries", "_length")
+
+    def __init__(self, entries: Iterable[Any] = ()) -> None:
+        self._entries = list(entries)
+        self._length = len(self._entries)
+
+    def append(self, entries: Iterable[Any]) -> "Log":
+        """This log and then `entries`."""
+        longer = Log.__new__(Log)
+        overtaken = len(self._entries) != self._length
+        longer._entries = self.flatten() if overtaken else self._entries
+        longer._entries.extend(entries)
+        longer._length = len(longer._entries)
+        return longer
+
+    def flatten(self) -> list[Any]:
+        """The entries as a list of their own."""
+        return self._entries[: self._length]
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self._entries[at] for at in range(*index.indices(self._length))]
+        at = index + self._length if index < 0 else index
+        if not 0 <= at < self._length:
+            raise IndexError("log index out of range")
+        return self._entries[at]
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self._entries, self._length)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Log):
+            return self.flatten() == other.flatten()
+        return self.flatten() == other if isinstance(other, list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as a list: equal to lists, which have no hash
+
+    def __repr__(self) -> str:
+        return f"Log({self.flatten()!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Log, (self.flatten(),)
