@@ -23,7 +23,7 @@ MAX_BYTES = 64 * 1024 * 1024
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _LARGE_FLOAT = 2.0**63
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"[ \t\r\n]*+(:)?')
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t\r\n]*+(:)?')
 _PLAIN_ONLY = (
     orjson.OPT_PASSTHROUGH_SUBCLASS
     | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -32,7 +32,7 @@ _PLAIN_ONLY = (
 
 
 def loads(data: bytes) -> Any:
-    """The value of trusted JSON: our own journal, our own files. Raises ValueError if it is none."""
+    """The value of trusted JSON: our own journal and files. Raises ValueError if it is none."""
     return orjson.loads(data)
 
 
@@ -143,20 +143,8 @@ def check_storable(value: Any, *, max_depth: int = MAX_DEPTH) -> Any:
 
 def _storable(value: Any, place: str, depth_left: int) -> Any:
     """`check_storable` in Python; recursion is bounded by `depth_left`."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return _storable_text(str.__str__(value), place)
-    if isinstance(value, int):
-        if not _INT_MIN <= value <= _INT_MAX:
-            raise _refused(place, "an integer that needs more than 64 bits")
-        return int.__int__(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise _refused(place, "a number that JSON can't hold")
-        return float.__float__(value)
     if not isinstance(value, list | tuple | Mapping | Log):
-        raise _refused(place, f"a {type(value).__name__}, which JSON can't hold")
+        return _storable_scalar(value, place)
     if depth_left == 0:
         raise _refused(place, "nested too deeply")
     if not isinstance(value, Mapping):
@@ -169,6 +157,22 @@ def _storable(value: Any, place: str, depth_left: int) -> Any:
         inner = f"{place}.{key}" if place else str.__str__(key)
         copy[_storable_text(str.__str__(key), inner)] = _storable(item, inner, depth_left - 1)
     return copy
+
+
+def _storable_scalar(value: Any, place: str) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _storable_text(str.__str__(value), place)
+    if isinstance(value, int):
+        if not _INT_MIN <= value <= _INT_MAX:
+            raise _refused(place, "an integer that needs more than 64 bits")
+        return int.__int__(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise _refused(place, "a number that JSON can't hold")
+        return float.__float__(value)
+    raise _refused(place, f"a {type(value).__name__}, which JSON can't hold")
 
 
 def _storable_text(text: str, place: str) -> str:

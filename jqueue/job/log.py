@@ -22,11 +22,11 @@ class Log(Sequence[Any]):
 
     def append(self, entries: Iterable[Any]) -> "Log":
         """This log and then `entries`."""
-        longer = Log.__new__(Log)
         overtaken = len(self._entries) != self._length
-        longer._entries = self.flatten() if overtaken else self._entries
-        longer._entries.extend(entries)
-        longer._length = len(longer._entries)
+        shared = self.flatten() if overtaken else self._entries
+        shared.extend(entries)
+        longer = Log()
+        longer._entries, longer._length = shared, len(shared)  # noqa: SLF001  # a Log of ours
         return longer
 
     def flatten(self) -> list[Any]:
