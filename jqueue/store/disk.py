@@ -195,7 +195,7 @@ def temp_path(path: str) -> str:
 def split_path(path: str) -> tuple[str, str]:
     """Split "archive/0/job-1" into "archive/0" and "job-1"; ValueError unless the name is one."""
     directory, _, name = path.rpartition("/")
-    if name in {"", ".", ".."} or "\0" in name:
+    if name in {"", ".", ".."} or "\0" in name or path[0] == "/":
         message = f"not a path inside the queue: {path!r}"
         raise ValueError(message)
     return directory, name
