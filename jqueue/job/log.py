@@ -20,13 +20,18 @@ class Log(Sequence[Any]):
         self._entries = list(entries)
         self._length = len(self._entries)
 
+    @classmethod
+    def of(cls, entries: "Log | Iterable[Any] | None") -> "Log":
+        """The log of a document: itself if it is a Log already, else a new one of its entries."""
+        return entries if isinstance(entries, Log) else cls(entries or ())
+
     def append(self, entries: Iterable[Any]) -> "Log":
         """This log and then `entries`."""
         overtaken = len(self._entries) != self._length
         shared = self.flatten() if overtaken else self._entries
         shared.extend(entries)
         longer = Log()
-        longer._entries, longer._length = shared, len(shared)  # noqa: SLF001  # a Log of ours
+        longer._entries, longer._length = shared, len(shared)
         return longer
 
     def flatten(self) -> list[Any]:
