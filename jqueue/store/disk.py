@@ -271,7 +271,7 @@ class RealDisk(Disk):
         self.file_mode = file_mode
         self._lock = threading.RLock()
         self._directories: OrderedDict[str, _Descriptor] = OrderedDict()
-        self._overwritten: dict[str, tuple[_Descriptor, int]] = {}
+        self._overwritten: dict[str, _Descriptor] = {}
         self._exchange_works = True
 
     def __enter__(self) -> Self:
@@ -369,16 +369,16 @@ class RealDisk(Disk):
 
     def overwrite(self, path: str, data: bytes) -> None:
         with self._lock:
-            known = self._overwritten.pop(path, None)
-            descriptor, size = known if known is not None else self._open_or_create(path)
+            descriptor = self._overwritten.get(path) or self._open_or_create(path)
             _write_all(descriptor.fd, data, 0)
-            if size > len(data):
+            if os.fstat(descriptor.fd).st_size > len(data):
                 os.ftruncate(descriptor.fd, len(data))
-            self._overwritten[path] = (descriptor, len(data))
+            self._overwritten[path] = descriptor
 
     def allocate(self, path: str, size: int) -> None:
         existed = self.exists(path)
-        descriptor, old_size = self._open_or_create(path)
+        descriptor = self._open_or_create(path)
+        old_size = os.fstat(descriptor.fd).st_size
         try:
             os.posix_fallocate(descriptor.fd, 0, size)
         except OSError:
@@ -518,11 +518,10 @@ class RealDisk(Disk):
             raise NotRegular(errno.EINVAL, "not a regular file with one name", path)
         return fd, status
 
-    def _open_or_create(self, path: str) -> tuple[_Descriptor, int]:
+    def _open_or_create(self, path: str) -> _Descriptor:
         with contextlib.suppress(FileExistsError):
             self.create(path, b"")
-        fd, status = self._open_regular(path, _WRITE)
-        return _Descriptor(fd), status.st_size
+        return _Descriptor(self._open_regular(path, _WRITE)[0])
 
     def _rename_with(self, source: str, target: str, flags: int) -> int:
         """Call renameat2; return the errno, 0 for success."""

@@ -166,6 +166,9 @@ def test_overwrite_leaves_exactly_the_new_data(disk):
     disk.overwrite("watermark", b"short")
     disk.overwrite("watermark", b"longest")
     assert disk.read("watermark", LIMIT) == b"longest"
+    disk.allocate("watermark", 100)  # the size that an earlier overwrite left is not relied on
+    disk.overwrite("watermark", b"longest")
+    assert disk.read("watermark", LIMIT) == b"longest"
 
 
 def test_overwrite_follows_the_name(disk):
