@@ -1,0 +1,78 @@
+"""How a rule answers: with its transaction, or with what the *next* state holds already."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jqueue.errors import JQueueError
+from jqueue.job.change import Change, JobSet, OpSet
+from jqueue.job.transitions import Updates
+from jqueue.store.protocol import (
+    Committed,
+    Decide,
+    Precondition,
+    Store,
+    Ticket,
+    Transaction,
+    new_transaction_id,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Transaction):
+    """A transaction and what to answer once it is durable."""
+
+    answer: Any = None
+
+
+class Answered(JQueueError):
+    """Not a failure: there is nothing to change, and `answer` is the answer.
+
+    A rule raises it, so that the store hands it over like a refusal: only when all that it rests on
+    is durable.
+    """
+
+    def __init__(self, answer: Any = None) -> None:
+        super().__init__("nothing to change", answer=answer)
+
+    answer: Any
+
+
+def reply(
+    changes: Sequence[Change],
+    answer: Any = None,
+    *,
+    pre: tuple[Precondition, ...] = (),
+    essential: bool = False,
+) -> Reply:
+    """A new transaction with its answer."""
+    return Reply(new_transaction_id(), tuple(changes), pre, essential, answer=answer)
+
+
+def as_changes(job: int, updates: Updates) -> list[Change]:
+    """The changes that carry out `updates` of a job."""
+    return [JobSet(job, values) if at is None else OpSet(job, at, values) for at, values in updates]
+
+
+def ask(store: Store, decide: Decide) -> Any:
+    """Run a rule, and return its answer once that is durable.  Raises its refusal."""
+    try:
+        committed = store.transact(decide)
+    except Answered as answered:
+        return answered.answer
+    return answer_of(committed)
+
+
+def collect(ticket: Ticket) -> Any:
+    """Wait for a rule that was begun, and return its answer, as `ask`."""
+    try:
+        committed = ticket.wait()
+    except Answered as answered:
+        return answered.answer
+    return answer_of(committed)
+
+
+def answer_of(committed: Committed) -> Any:
+    """The answer that came along with a durable transaction, or None."""
+    transaction = committed.transaction
+    return transaction.answer if isinstance(transaction, Reply) else None

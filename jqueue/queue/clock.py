@@ -1,0 +1,21 @@
+"""The one door to time of this floor: rules are handed the moment, they never ask for it."""
+
+import time
+from typing import Final, Protocol
+
+NS_PER_S: Final = 10**9
+
+
+class Clock(Protocol):
+    """Says what time it is."""
+
+    def now_ns(self) -> int:
+        """The Unix time in nanoseconds."""
+
+
+class SystemClock:
+    """The machine's clock; it may step, so nothing but stamps and `not_before` rests on it."""
+
+    def now_ns(self) -> int:
+        """The Unix time in nanoseconds."""
+        return time.time_ns()
