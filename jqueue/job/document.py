@@ -236,7 +236,7 @@ _OP_CHECKS: dict[str, Callable[[Any], bool]] = {
     "token": _is_count,
     "interruption": _is_text,
     "max_interruptions": _is_count,
-    "livelock": _is_text,
+    "livelock": _is_nullable_text,
     "dependencies": _is_recorded,
     "parked": _is_text,
     "retry_at": is_number,
