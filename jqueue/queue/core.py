@@ -161,7 +161,8 @@ class QueueCore:
 
     def auto_archive(self, age_s: float) -> ArchiveCount:
         """Archive all jobs that ended at least `age_s` ago; nothing of these remains."""
-        if not isinstance(age_s, int | float) or isinstance(age_s, bool) or math.isnan(age_s):
+        is_number = isinstance(age_s, int | float) and not isinstance(age_s, bool)
+        if not is_number or (isinstance(age_s, float) and math.isnan(age_s)):
             raise InvalidJob(f"age must be a number of seconds, not {age_s!r:.80}", field="age_s")
         now = self._now()
         if age_s * NS_PER_S > now:
