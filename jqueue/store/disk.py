@@ -26,6 +26,9 @@ from typing import Literal, NamedTuple, Protocol, Self
 # livelocks, quarantine, archive) are four. Bounded: descriptors must not follow the history.
 MAX_OPEN_DIRECTORIES = 32
 
+# The watermark is one; a bound, should others be overwritten once and forgotten.
+MAX_OVERWRITTEN = 4
+
 # A file that `write_file` has not yet renamed into place. Only names that match in full may be
 # removed at open; the pattern is closed, so that it can't match a name that anybody else chose.
 TEMP_NAME = re.compile(r"\.tmp-[A-Za-z0-9._-]{1,200}-[0-9a-f]{16}", re.ASCII)
@@ -374,6 +377,8 @@ class RealDisk(Disk):
             if os.fstat(descriptor.fd).st_size > len(data):
                 os.ftruncate(descriptor.fd, len(data))
             self._overwritten[path] = descriptor
+            if len(self._overwritten) > MAX_OVERWRITTEN:
+                del self._overwritten[next(iter(self._overwritten))]
 
     def allocate(self, path: str, size: int) -> None:
         existed = self.exists(path)
@@ -493,11 +498,10 @@ class RealDisk(Disk):
     def _forget(self, path: str) -> None:
         """Drop cached descriptors of a name that now names something else."""
         with self._lock:
-            self._overwritten.pop(path, None)
-            if path in self._directories:
-                for known in [*self._directories]:
+            for cache in (self._overwritten, self._directories):
+                for known in [*cache]:
                     if known == path or known.startswith(path + "/"):
-                        del self._directories[known]
+                        del cache[known]
 
     def _status(self, path: str) -> os.stat_result:
         directory, name = self._locate(path)

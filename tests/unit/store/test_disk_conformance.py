@@ -183,6 +183,15 @@ def test_overwrite_follows_the_name(disk):
     assert tree(disk) == {"old": b"1", "watermark": b"5"}
 
 
+def test_overwrite_follows_the_name_of_its_directory(disk):
+    disk.mkdir("a")
+    disk.overwrite("a/watermark", b"1")
+    disk.rename("a", "b")
+    with pytest.raises(FileNotFoundError):
+        disk.overwrite("a/watermark", b"2")
+    assert tree(disk) == {"b": None, "b/watermark": b"1"}
+
+
 def test_allocate_gives_size_and_keeps_content(disk):
     disk.allocate("reserve", 5000)
     assert disk.read("reserve", LIMIT) == bytes(5000)
@@ -406,10 +415,11 @@ def real(tmp_path):
 
 
 def test_links_and_fifos_are_not_followed(real, tmp_path):
-    outside = tmp_path / "outside"
+    outside, twice = tmp_path / "outside", tmp_path / "twice"
     outside.write_bytes(b"secret")
+    twice.write_bytes(b"secret")
     (tmp_path / "link").symlink_to(outside)
-    (tmp_path / "hard").hardlink_to(outside)
+    (tmp_path / "hard").hardlink_to(twice)
     os.mkfifo(tmp_path / "fifo")
     for name in ("link", "hard", "fifo"):
         for call in (
@@ -420,7 +430,7 @@ def test_links_and_fifos_are_not_followed(real, tmp_path):
         ):
             with pytest.raises(NotRegular):
                 call()
-    assert outside.read_bytes() == b"secret"
+    assert outside.read_bytes() == twice.read_bytes() == b"secret"
     assert real.exists("link")
     assert not real.is_dir("link")
 
@@ -480,6 +490,23 @@ def test_descriptors_do_not_grow_with_the_archive(real):
     assert before - len(os.listdir("/proc/self/fd")) > 20
 
 
+def test_descriptors_do_not_grow_with_the_files_overwritten(real):
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(50):
+        real.overwrite(f"mark-{number}", b"1")
+    assert len(os.listdir("/proc/self/fd")) < before + 10
+
+
+def test_a_directory_on_another_file_system_is_refused(real, monkeypatch):
+    real.mkdir("archive")
+    real.close()
+    with RealDisk(real.path) as again:
+        monkeypatch.setattr(again, "_device", -1)
+        with pytest.raises(OSError, match="another file system") as caught:
+            again.create("archive/job-1", b"")
+        assert caught.value.errno == errno.EXDEV
+
+
 def test_closed_disk_refuses(real):
     real.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
@@ -492,8 +519,10 @@ def test_replace_falls_back_to_rename_where_names_cannot_be_exchanged(real, monk
     with pytest.raises(FileExistsError):
         real.write_file("job-1", b"2", new=True)
     real.write_file("job-1", b"3", new=False)
-    monkeypatch.undo()
-    real.write_file("job-1", b"4", new=False)  # the fallback is remembered
+    assert tree(real) == {"job-1": b"3"}
+    # The fallback is remembered: were the names exchanged again, this would be called.
+    monkeypatch.setattr("jqueue.store.disk._renameat2", lambda *_: pytest.fail("tried again"))
+    real.write_file("job-1", b"4", new=False)
     assert tree(real) == {"job-1": b"4"}
 
 
