@@ -1,0 +1,311 @@
+"""The state of a queue, and `apply`, the one function that changes it.
+
+A state is a mapping of keys to immutable values.  A job's key is its ID and its value an `Entry`;
+every other key is text:
+
+    serial, drain, pause      what their names say
+    key/K                     the jobs that the user's idempotency key K names
+    unique/NAME               the unfinished job of this name
+    retry/ID                  the unfinished job that repeats job ID
+    waited/ID                 how many unfinished jobs depend on job ID
+    fate/ID                   the final status of job ID, kept while somebody depends on it
+    count/STATUS              how many live jobs have this status
+
+The last five are derived: `apply` keeps them up to date as jobs change, so that they are rolled
+back, replayed and made durable with the change that moved them, and never drift.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, Protocol
+
+from jqueue.job.change import (
+    Archived,
+    Change,
+    Document,
+    DrainSet,
+    JobSet,
+    KeyDropped,
+    KeySet,
+    Logged,
+    OpSet,
+    PauseSet,
+    Pruned,
+    Quarantined,
+    SerialSet,
+    Started,
+    Submitted,
+    Values,
+)
+from jqueue.job.log import Log
+from jqueue.job.status import FINALIZED, JobStatus, calc_status
+
+Key = int | str
+
+KEY_LIFETIME_S: Final = 86_400.0
+"""How long after its job was archived a user's key still names it."""
+
+_KEPT_WHEN_NONE: Final = frozenset(
+    "status result log priority start_timestamp exec_timestamp end_timestamp"
+    " received_timestamp livelock process_id".split()
+)
+
+
+class Place(StrEnum):
+    """Where a job's file belongs."""
+
+    LIVE = "live"
+    ARCHIVE = "archive"
+    GONE = "gone"
+    QUARANTINE = "quarantine"
+
+
+class Entry(NamedTuple):
+    """A job as the state knows it: its document (None once gone), its place, the LSN that made it so."""
+
+    document: Document | None
+    place: Place
+    lsn: int
+
+    @property
+    def live(self) -> bool:
+        """Say whether the job is live: not archived, pruned or set aside."""
+        return self.place is Place.LIVE
+
+
+class Lookup(Protocol):
+    """Reading access to a state; a job that is nowhere, or a key never set, is None."""
+
+    def find(self, key: Key) -> Any:
+        """Return the value of `key`, reading the job's file if need be, or None."""
+
+
+class Layer:
+    """New values over a state that stays as it is: one transaction in the making."""
+
+    __slots__ = ("base", "before", "lsn", "new")
+
+    def __init__(self, base: Lookup, lsn: int) -> None:
+        self.base = base
+        self.lsn = lsn
+        self.new: dict[Key, Any] = {}
+        self.before: dict[Key, Any] = {}
+
+    def find(self, key: Key) -> Any:
+        """Return the newest value of `key`, or None."""
+        if key in self.new:
+            return self.new[key]
+        if key in self.before:
+            return self.before[key]
+        value = self.base.find(key)
+        self.before[key] = value
+        return value
+
+    def job(self, job: int) -> Document | None:
+        """Return the document of a live or archived job, or None."""
+        entry = self.find(job)
+        return None if entry is None else entry.document
+
+    def set(self, key: Key, value: Any) -> None:
+        """Give `key` a new value; None means that it has none."""
+        if key not in self.before:
+            self.before[key] = self.base.find(key)
+        self.new[key] = value
+
+
+def job_dependencies(document: Document) -> set[int]:
+    """Return the IDs of all jobs that any opcode of `document` depends on."""
+    found: set[int] = set()
+    for op in document["ops"]:
+        given = op["input"]
+        depends = given.get("depends") if isinstance(given, dict) else None
+        if depends:
+            found.update(target for target, _ in depends if isinstance(target, int))
+    return found
+
+
+def updated(values: Values, base: Document) -> Document:
+    """Return `base` with `values` in place; None removes a key that Ganeti's format does not have."""
+    result = {**base, **values}
+    for key, value in values.items():
+        if value is None and key not in _KEPT_WHEN_NONE:
+            del result[key]
+    return result
+
+
+def apply(layer: Layer, change: Change) -> None:
+    """Carry out `change` on `layer`.
+
+    Total for every change whose preconditions held; raises ValueError when the change does not fit
+    the state at all (an opcode that the job does not have), which is damage or our own bug.
+    """
+    _APPLY[type(change)](layer, change)
+
+
+def _document(layer: Layer, job: int) -> Document:
+    entry = layer.find(job)
+    if entry is None or entry.document is None:
+        msg = f"job {job} is not there"
+        raise ValueError(msg)
+    document: Document = entry.document
+    return document
+
+
+def _submitted(layer: Layer, change: Submitted) -> None:
+    job = int(change.document["id"])
+    _put(layer, job, Entry({**change.document, "lsn": layer.lsn}, Place.LIVE, layer.lsn))
+    if job > (layer.find("serial") or 0):
+        layer.set("serial", job)
+
+
+def _op_set(layer: Layer, change: OpSet | Started, extra: Values | None = None) -> None:
+    document = _document(layer, change.job)
+    ops = document["ops"]
+    if not 0 <= change.op < len(ops):
+        msg = f"job {change.job} has no opcode {change.op}"
+        raise ValueError(msg)
+    values = change.values if extra is None else {**change.values, **extra}
+    ops = [*ops]
+    ops[change.op] = updated(values, ops[change.op])
+    _put_document(layer, change.job, {**document, "ops": ops, "lsn": layer.lsn})
+
+
+def _started(layer: Layer, change: Started) -> None:
+    _op_set(layer, change, {"token": layer.lsn})
+
+
+def _job_set(layer: Layer, change: JobSet) -> None:
+    document = updated(change.values, _document(layer, change.job))
+    document["lsn"] = layer.lsn
+    _put_document(layer, change.job, document)
+
+
+def _logged(layer: Layer, change: Logged) -> None:
+    document = _document(layer, change.job)
+    ops = [*document["ops"]]
+    op = ops[change.op]
+    ops[change.op] = {**op, "log": Log.of(op.get("log")).append(change.entries)}
+    entry = Entry({**document, "ops": ops, "lsn": layer.lsn}, Place.LIVE, layer.lsn)
+    layer.set(change.job, entry)
+
+
+def _archived(layer: Layer, change: Archived) -> None:
+    document = _document(layer, change.job)
+    _put(layer, change.job, Entry(document, Place.ARCHIVE, layer.lsn))
+    key = document.get("key")
+    if key is not None:
+        named = layer.find(f"key/{key}")
+        if named is not None:
+            layer.set(f"key/{key}", {**named, "until": change.at + KEY_LIFETIME_S})
+
+
+def _pruned(layer: Layer, change: Pruned) -> None:
+    _put(layer, change.job, Entry(None, Place.GONE, layer.lsn))
+
+
+def _quarantined(layer: Layer, change: Quarantined) -> None:
+    _put(layer, change.job, Entry(None, Place.QUARANTINE, layer.lsn))
+
+
+def _serial_set(layer: Layer, change: SerialSet) -> None:
+    if change.serial > (layer.find("serial") or 0):
+        layer.set("serial", change.serial)
+
+
+def _drain_set(layer: Layer, change: DrainSet) -> None:
+    layer.set("drain", change.flag)
+
+
+def _pause_set(layer: Layer, change: PauseSet) -> None:
+    layer.set("pause", change.flag)
+
+
+def _key_set(layer: Layer, change: KeySet) -> None:
+    layer.set(f"key/{change.key}", {"jobs": change.jobs, "digest": change.digest})
+
+
+def _key_dropped(layer: Layer, change: KeyDropped) -> None:
+    layer.set(f"key/{change.key}", None)
+
+
+_APPLY: Final[dict[type, Any]] = {
+    Submitted: _submitted,
+    Started: _started,
+    OpSet: _op_set,
+    JobSet: _job_set,
+    Logged: _logged,
+    Archived: _archived,
+    Pruned: _pruned,
+    Quarantined: _quarantined,
+    SerialSet: _serial_set,
+    DrainSet: _drain_set,
+    PauseSet: _pause_set,
+    KeySet: _key_set,
+    KeyDropped: _key_dropped,
+}
+
+
+def _put_document(layer: Layer, job: int, document: Document) -> None:
+    place = layer.find(job).place
+    _put(layer, job, Entry(document, place, layer.lsn))
+
+
+def _put(layer: Layer, job: int, entry: Entry) -> None:
+    """Give a job its new entry and move the derived values with it."""
+    old = layer.find(job)
+    layer.set(job, entry)
+    was = live_status(old)
+    now = live_status(entry)
+    if was is now:
+        return
+    if was is not None:
+        _add(layer, f"count/{was}", -1)
+    if now is not None:
+        _add(layer, f"count/{now}", 1)
+    was_open = was is not None and was not in FINALIZED
+    now_open = now is not None and now not in FINALIZED
+    if now_open and not was_open:
+        _opened(layer, job, entry)
+    elif was_open and not now_open:
+        _ended(layer, job, old.document, now)
+
+
+def live_status(entry: Entry | None) -> JobStatus | None:
+    """Return the status of a live job, None for any other."""
+    if entry is None or entry.place is not Place.LIVE or entry.document is None:
+        return None
+    return calc_status(entry.document["ops"])
+
+
+def _opened(layer: Layer, job: int, entry: Entry) -> None:
+    document = entry.document
+    assert document is not None
+    name = document.get("unique")
+    if name is not None:
+        layer.set(f"unique/{name}", job)
+    repeated = document.get("retry_of")
+    if repeated is not None:
+        layer.set(f"retry/{repeated}", job)
+    for target in job_dependencies(document):
+        _add(layer, f"waited/{target}", 1)
+
+
+def _ended(layer: Layer, job: int, document: Document, status: JobStatus | None) -> None:
+    name = document.get("unique")
+    if name is not None and layer.find(f"unique/{name}") == job:
+        layer.set(f"unique/{name}", None)
+    repeated = document.get("retry_of")
+    if repeated is not None and layer.find(f"retry/{repeated}") == job:
+        layer.set(f"retry/{repeated}", None)
+    for target in job_dependencies(document):
+        if _add(layer, f"waited/{target}", -1) == 0 and layer.find(f"fate/{target}") is not None:
+            layer.set(f"fate/{target}", None)
+    if layer.find(f"waited/{job}"):
+        layer.set(f"fate/{job}", str(status or "lost"))
+
+
+def _add(layer: Layer, key: str, step: int) -> int:
+    value = int(layer.find(key) or 0) + step
+    layer.set(key, value or None)
+    return value

@@ -1,0 +1,224 @@
+"""Files follow: the thread that brings job files up to date and lets go of old journal.
+
+In this order, so that a crash between any two steps leaves a state that an opening understands:
+write every file that is behind; sync files and directories; write the index; make a record durable
+that says through which LSN files reflect everything; only then forget the segments before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from jqueue.errors import JQueueError
+from jqueue.job.state import Entry, Key, Place, live_status
+from jqueue.job.status import FINALIZED, calc_priority
+from jqueue.store.index import Index, write_index
+from jqueue.store.protocol import Transaction, new_transaction_id
+from jqueue.store.record import encode_line
+from jqueue.store.segment import JOURNAL, WATERMARK, segment_numbers, segment_path
+
+if TYPE_CHECKING:
+    from jqueue.job.state import Layer
+    from jqueue.store.disk import Disk
+    from jqueue.store.files import Files
+    from jqueue.store.journal import Journal
+    from jqueue.store.ledger import Ledger
+
+_log = logging.getLogger(__name__)
+
+LAG_S: Final = 0.5
+"""How long a changed file may wait, so that changes coalesce; the promise is 1 s."""
+IDLE_S: Final = 3.0
+"""After this long without a commit everything is retired, so that opening again is cheap."""
+RETRY_S: Final = 1.0
+HISTORY_S: Final = 7 * 86_400.0
+HISTORY_BYTES: Final = 256 << 20
+HISTORY_SEGMENTS: Final = 4096
+
+
+class Checkpointer:
+    """Runs beside the commits; one thread, or none where the caller asks for each checkpoint."""
+
+    def __init__(self, disk: Disk, journal: Journal, files: Files, ledger: Ledger) -> None:
+        self._disk = disk
+        self._journal = journal
+        self._files = files
+        self._ledger = ledger
+        self._wake = threading.Condition()
+        self._work = threading.Lock()
+        self._closing = False
+        self._index_bytes = 0
+        self._thread: threading.Thread | None = None
+        self._watermark = 0
+        self._retired_lsn = ledger.durable_lsn
+        self.error: OSError | None = None
+        self.history_s = HISTORY_S
+        self.history_bytes = HISTORY_BYTES
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="jqueue-checkpoint", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after what it is doing."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def notice(self) -> None:
+        """Learn that a file is behind."""
+        if self._wake.acquire(blocking=False):
+            self._wake.notify_all()
+            self._wake.release()
+
+    def _run(self) -> None:
+        last_lsn, since = self._ledger.durable_lsn, time.monotonic()
+        while True:
+            with self._wake:
+                if not self._closing:
+                    self._wake.wait(LAG_S)
+                if self._closing:
+                    return
+            if self._ledger.failure is not None:
+                return
+            if self._ledger.durable_lsn != last_lsn:
+                last_lsn, since = self._ledger.durable_lsn, time.monotonic()
+                self._pause()
+            self._pass(idle=time.monotonic() - since > IDLE_S)
+
+    def _pause(self) -> None:
+        """Let changes gather, unless the queue closes."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._closing, LAG_S)
+
+    def _pass(self, *, idle: bool) -> None:
+        try:
+            with self._work:
+                if self._files.behind:
+                    self._write_files()
+                due = sum(segment.size_bytes for segment in self._journal.closed)
+                enough = due >= max(self._journal.segment_bytes, self._index_bytes)
+                unretired = self._retired_lsn < self._ledger.durable_lsn or due
+                if enough or (idle and unretired):
+                    self._retire()
+                else:
+                    self._ledger.mark()
+                if self._journal.reserve_spent and self._journal.restock():
+                    _log.info("space returned: the journal's reserve is whole again")
+            self.error = None
+        except OSError as error:
+            if self.error is None:
+                _log.warning("checkpoint failed and will be repeated: %s", error)
+            self.error = error
+            if self._journal.relieve():
+                return
+            with self._wake:
+                self._wake.wait_for(lambda: self._closing, RETRY_S)
+        except JQueueError as error:
+            _log.error("checkpoint stopped: %s", error)  # noqa: TRY400 - a refusal, not our bug
+
+    def checkpoint(self, *, closing: bool = False) -> None:
+        """Write and sync every file that is behind now, and retire the journal up to here.
+
+        Raises OSError if a file can't be written, OutcomeUnknown if a sync fails.
+        """
+        with self._work:
+            self._retire(closing=closing)
+
+    def _write_files(self) -> None:
+        highest = self._ledger.durable_lsn
+        if highest > self._watermark:
+            line = encode_line({"lsn": highest}, 0)
+            # Fixed width, so that an overwrite never leaves the end of a longer one.
+            self._disk.overwrite(WATERMARK, line.rstrip(b"\n").ljust(63) + b"\n")
+            self._watermark = highest
+        self._files.write_all()
+
+    def _retire(self, *, closing: bool = False) -> None:
+        through = self._ledger.durable_lsn
+        closed = list(self._journal.closed)
+        self._write_files()
+        try:
+            self._files.sync()
+        except OSError as error:
+            raise self._ledger.fail("sync of job files failed", error) from error
+        self._write_index()
+        reflected = self._say(through, closing=closing)
+        self._retired_lsn = max(reflected, through)
+        self._journal.reflects = max(self._journal.reflects, reflected)
+        for segment in closed:
+            self._journal.closed.remove(segment)
+        self._drop_history()
+
+    def _say(self, through: int, *, closing: bool) -> int:
+        """Make durable what files reflect: through LSN `through`, or the record itself if nothing came since."""
+        said: dict[str, Any] = {}
+
+        def decide(layer: Layer) -> Transaction:
+            nothing_since = self._ledger.last_lsn - self._ledger.marks_after(through) == through
+            said["reflects"] = layer.lsn if nothing_since else through
+            for key in ("serial", "drain", "pause"):
+                said[key] = layer.find(key)
+            if closing:
+                said["mark"] = "closed"
+            return Transaction(new_transaction_id(), (), essential=True, note=dict(said))
+
+        self._ledger.transact(decide)
+        return int(said["reflects"])
+
+    def _write_index(self) -> None:
+        with self._ledger.mutex:
+            lsn = self._ledger.durable_lsn
+            items = self._ledger.durable_items()
+        try:
+            self._index_bytes = write_index(self._disk, make_index(lsn, items))
+        except OSError as error:
+            raise self._ledger.fail("writing the index failed", error) from error
+
+    def _drop_history(self) -> None:
+        first_needed = min(
+            [segment.number for segment in self._journal.closed], default=self._journal.number
+        )
+        past = [number for number in segment_numbers(self._disk) if number < first_needed]
+        kept_bytes = 0
+        oldest_ns = (time.time() - self.history_s) * 1e9
+        for count, number in enumerate(reversed(past)):
+            path = segment_path(number)
+            kept_bytes += self._disk.size(path)
+            too_old = self._disk.mtime_ns(path) < oldest_ns
+            if too_old or kept_bytes > self.history_bytes or count >= HISTORY_SEGMENTS:
+                for gone in past[: len(past) - count]:
+                    self._disk.unlink(segment_path(gone))
+                with contextlib.suppress(OSError):
+                    self._disk.sync_dir(JOURNAL)
+                return
+
+
+def make_index(lsn: int, items: dict[Key, Any]) -> Index:
+    """Return the index of these durable values; unloaded jobs stand as their priority in text."""
+    order: list[tuple[int, int]] = []
+    values: dict[str, Any] = {}
+    for key, value in items.items():
+        if isinstance(key, str):
+            values[key] = value
+        elif type(value) is bytes:
+            order.append((int(value), key))
+        elif is_open(value):
+            order.append((calc_priority(value.document["ops"]), key))
+    order.sort()
+    return Index(lsn, [priority for priority, _ in order], [job for _, job in order], values)
+
+
+def is_open(entry: Entry) -> bool:
+    """Say whether the job is live and unfinished."""
+    if entry.place is not Place.LIVE:
+        return False
+    status = live_status(entry)
+    return status is not None and status not in FINALIZED

@@ -1,0 +1,418 @@
+"""The directory engine: a `Store` whose records are journal lines and whose jobs are files.
+
+    append to the journal -> fdatasync -> acknowledge -> files follow
+
+See ARCHITECTURE.md for who holds which lock, and what a crash at each step leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+from jqueue.errors import DiskFull, JQueueError, QueueFailed
+from jqueue.job.change import Quarantined, Submitted
+from jqueue.job.ids import job_file_name, parse_job_file_name
+from jqueue.job.state import Entry, Key, Place, live_status
+from jqueue.job.status import calc_priority
+from jqueue.store import opening
+from jqueue.store.checkpoint import Checkpointer, is_open
+from jqueue.store.disk import Disk, RealDisk, filesystem_warning, make_root
+from jqueue.store.files import Files
+from jqueue.store.index import unloaded
+from jqueue.store.journal import SEGMENT_BYTES, ClosedSegment, Journal
+from jqueue.store.ledger import FULL_ERRNOS, Ledger, Record
+from jqueue.store.lock import QueueLock, write_owner
+from jqueue.store.memory import follow
+from jqueue.store.protocol import (
+    Batch,
+    Committed,
+    Decide,
+    Limits,
+    Lsn,
+    Transaction,
+    Watcher,
+    new_transaction_id,
+)
+from jqueue.store.record import MAX_RECORD_BYTES
+from jqueue.store.segment import JOURNAL
+
+_log = logging.getLogger(__name__)
+
+OWN_FILES: Final = 16
+"""A submission of up to this many jobs writes their files before it returns."""
+
+Durability = Literal["full", "process"]
+FilesMode = Literal["now", "behind"]
+
+
+class DirectoryStore:
+    """A queue directory, owned by this process until `close`."""
+
+    limits = Limits(changes=None, size_bytes=MAX_RECORD_BYTES)
+
+    def __init__(
+        self,
+        disk: Disk,
+        *,
+        durability: Durability = "full",
+        files: FilesMode = "now",
+        lock: QueueLock | None = None,
+        background: bool = True,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        """Open what `disk` holds; the caller holds the queue's lock.
+
+        Raises QueueCorrupt, FormatTooNew (nothing was changed), QueueFailed or DiskFull.
+        """
+        self.disk = disk
+        self.path = disk.path
+        self.durability = durability
+        self._lock = lock
+        self._own_files = files == "now"
+        self._snapshots: list[DirectorySnapshot] = []
+        self._damaged: dict[int, str] = {}
+        self._pid = os.getpid()
+        self.journal = Journal(
+            disk, mode=durability, on_durable=self._durable, segment_bytes=segment_bytes
+        )
+        self.files = Files(disk, self._evict)
+        found = opening.find(disk)
+        try:
+            self._begin(found)
+        except OSError as error:
+            raise _failed(disk.path, error) from error
+        self.checkpointer = Checkpointer(disk, self.journal, self.files, self.ledger)
+        self._record_damage(found.damaged)
+        if background:
+            self.checkpointer.start()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "full",
+        files: FilesMode = "now",
+        create: bool = True,
+        lock_timeout_s: float = 0,
+    ) -> Self:
+        """Own the queue at `path`, made if `create`.
+
+        Raises QueueLocked, QueueCorrupt, FormatTooNew, QueueFailed; FileNotFoundError without it.
+        """
+        root = Path(path)
+        if create:
+            make_root(root)
+        elif not root.is_dir():
+            raise QueueFailed(f"{root}: there is no queue", path=str(root))
+        verdict = filesystem_warning(root)
+        if verdict.answer == "refuse":
+            raise QueueFailed(verdict.message, path=str(root))
+        if verdict.answer == "warn":
+            _log.info("%s", verdict.message)
+        lock = QueueLock(root, lock_timeout_s)
+        try:
+            disk = RealDisk(root)
+            with contextlib.suppress(OSError):
+                write_owner(disk)
+            return cls(disk, durability=durability, files=files, lock=lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def _begin(self, found: opening.Found) -> None:
+        """Go from what was found to a queue that can be written: a new segment, and files to follow."""
+        disk = self.disk
+        opening.remove_temps(disk)
+        self.ledger = Ledger(
+            self.journal,
+            found.values,
+            last_lsn=found.last_lsn,
+            load=self._load,
+            transactions=found.transactions,
+            after=self._write_own_files,
+            path=str(disk.path),
+        )
+        for job in found.rewrite:
+            entry = found.values.get(job)
+            if isinstance(entry, Entry):
+                self.files.note_found(job, entry)
+        number = 1
+        if found.journal is None:
+            self._initialise()
+        else:
+            number = found.journal.newest.number + 1
+            self.journal.reflects = found.journal.reflects
+            for segment in found.journal.segments:
+                held = found.held.get(segment.number, set())
+                self.journal.closed.append(
+                    ClosedSegment(segment.number, segment.next_lsn - 1, segment.size, held)
+                )
+        self.journal.begin_segment(
+            number,
+            found.last_lsn,
+            found.carried_from if found.copies else found.values,
+            found.copies,
+        )
+        self.files.note({key: found.values.get(key) for key in ("serial", "drain", "pause")}, {})
+        self.journal.restock()
+
+    def _initialise(self) -> None:
+        """Make the parts of a queue that are not there; the first segment, last, makes it one."""
+        disk = self.disk
+        if not disk.exists("version"):
+            disk.write_file("version", b"1\n", new=False)
+            disk.sync_file("version")
+        for name in (JOURNAL, "archive", "livelocks"):
+            disk.mkdir(name, exist_ok=True)
+        disk.sync_dir("")
+
+    def _record_damage(self, damaged: dict[int, str]) -> None:
+        """Set damaged files aside, by a record each, so that their IDs are never used again."""
+        for job, reason in damaged.items():
+            _log.error("%s: damaged (%s); set aside in quarantine", job_file_name(job), reason)
+            change = Quarantined(job, job_file_name(job), reason[:500])
+            self.ledger.commit(Transaction(new_transaction_id(), (change,), essential=True))
+
+    # What the ledger asks for
+
+    def _load(self, key: Key) -> Any:
+        if type(key) is not int:
+            return None
+        entry = opening.load(self.disk, key)
+        if entry is opening.QUARANTINED:
+            self._damaged[key] = "unreadable"
+        return entry
+
+    def _durable(self, batch: list[Record]) -> None:
+        for record in batch:
+            layer = record.layer
+            assert layer is not None
+            for snapshot in self._snapshots:
+                snapshot.keep(layer.before)
+            self.files.note(layer.new, layer.before)
+
+    def _write_own_files(self, record: Record) -> None:
+        if not self._own_files or record.layer is None or record.transaction is None:
+            return
+        jobs = [c.document["id"] for c in record.transaction.changes if type(c) is Submitted]
+        if not 0 < len(jobs) <= OWN_FILES:
+            return
+        for job in jobs:
+            try:
+                self.files.write(job)
+            except OSError as error:
+                # The record is durable, so the submission succeeded; the checkpointer tries again.
+                _log.warning("job file %d will follow later: %s", job, error)
+
+    def _evict(self, job: int, entry: Entry) -> None:
+        if not is_open(entry):
+            self.ledger.evict(job, entry)
+        elif live_status(entry) == "queued":
+            assert entry.document is not None
+            self.ledger.evict(job, entry, unloaded(calc_priority(entry.document["ops"])))
+
+    # The protocol
+
+    def begin(self, decide: Decide) -> Record:
+        """Append; `flush` or the record's `wait` makes it durable."""
+        return self.ledger.begin(decide)
+
+    def flush(self) -> None:
+        """Make everything begun durable with one sync."""
+        self.ledger.flush()
+
+    def transact(self, decide: Decide) -> Committed:
+        """Append, and return when it is durable and a small submission's files are there."""
+        return self.ledger.transact(decide)
+
+    def commit(self, transaction: Transaction) -> Committed:
+        """Commit plain data."""
+        return self.ledger.commit(transaction)
+
+    def find(self, key: Key) -> Any:
+        """Return the durable value of `key`; a job's file is read outside the mutex."""
+        for _ in range(3):
+            with self.ledger.mutex:
+                known, value = self._peek(key)
+            if known:
+                return value
+            if type(key) is not int:
+                return None
+            value = opening.load(self.disk, key)
+            if value is not None:
+                return value
+        return None
+
+    def _peek(self, key: Key) -> tuple[bool, Any]:
+        """Return whether memory knows the durable value, and the value."""
+        ledger = self.ledger
+        if key in ledger.pending_values:
+            return True, ledger.pending_values[key]
+        value = ledger.values.get(key)
+        return value is not None and type(value) is not bytes, value
+
+    def snapshot(self) -> DirectorySnapshot:
+        """Return the durable state of this moment."""
+        with self.ledger.mutex:
+            taken = DirectorySnapshot(self, self.ledger.durable_lsn, self.ledger.durable_items())
+            self._snapshots = [*self._snapshots, taken]
+        return taken
+
+    def release(self, snapshot: DirectorySnapshot) -> None:
+        """Forget a snapshot."""
+        with self.ledger.mutex:
+            self._snapshots = [known for known in self._snapshots if known is not snapshot]
+
+    def claim_order(self) -> Iterator[tuple[int, int]]:
+        """Yield (priority, job ID) of unfinished jobs, most urgent first."""
+        with self.ledger.mutex:
+            items = self.ledger.durable_items()
+        order = []
+        for key, value in items.items():
+            if isinstance(key, int):
+                if type(value) is bytes:
+                    order.append((int(value), key))
+                elif is_open(value):
+                    order.append((calc_priority(value.document["ops"]), key))
+        order.sort()
+        return iter(order)
+
+    def subscribe(self, watcher: Watcher) -> Callable[[], None]:
+        """Call `watcher` with each durable batch."""
+        return self.ledger.subscribe(watcher)
+
+    def changes(self, since: Lsn, timeout_s: float | None = None) -> Iterator[Batch]:
+        """Yield durable batches after `since`."""
+        return follow(self.ledger, since, timeout_s)
+
+    def checkpoint(self) -> None:
+        """Return when every file is written and synced and the journal retired up to now."""
+        try:
+            self.checkpointer.checkpoint()
+        except OSError as error:
+            raise _failed(self.path, error) from error
+
+    def status(self) -> dict[str, Any]:
+        """Return what an operator wants to know of the engine."""
+        error = self.checkpointer.error
+        return {
+            "lsn": self.ledger.durable_lsn,
+            "durability": self.durability,
+            "journal_bytes": self.journal.unretired_bytes,
+            "segments": 1 + len(self.journal.closed),
+            "files_behind": self.files.behind,
+            "reserve": "spent" if self.journal.reserve_spent else "whole",
+            "checkpoint_error": None if error is None else str(error),
+            "failure": None if self.ledger.failure is None else str(self.ledger.failure),
+        }
+
+    def close(self) -> None:
+        """Bring every file up to date, say so in the journal, and let go of the queue.
+
+        The lock is released whatever happens.  Raises QueueFailed or DiskFull if files could not
+        be written: nothing is lost, the next opening writes them.
+        """
+        try:
+            self.checkpointer.stop()
+            if self.ledger.failure is None:
+                self.checkpointer.checkpoint(closing=True)
+        except OSError as error:
+            raise _failed(self.path, error) from error
+        finally:
+            self.journal.close()
+            self.disk.close()
+            if self._lock is not None:
+                self._lock.release()
+
+
+class DirectorySnapshot:
+    """The durable state of one moment: what memory knew, and files, but for those changed since."""
+
+    def __init__(self, store: DirectoryStore, lsn: Lsn, values: dict[Key, Any]) -> None:
+        self.lsn = lsn
+        self._store = store
+        self._values = values
+        self._before: dict[Key, Any] = {}
+
+    def keep(self, before: dict[Key, Any]) -> None:
+        """Learn what a later record replaced, before any file follows it."""
+        for key, value in before.items():
+            if type(key) is int and key not in self._before:
+                self._before[key] = value
+
+    def find(self, key: Key) -> Any:
+        """Return the value of `key` at that moment, or None."""
+        value = self._values.get(key)
+        if type(key) is not int or (value is not None and type(value) is not bytes):
+            return value
+        if key in self._before:
+            return self._before[key]
+        entry = self._store.find(key)
+        return self._before[key] if key in self._before else entry
+
+    def job_ids(self, *, archived: bool = False) -> list[int]:
+        """Return the IDs of all live (and archived) jobs, ascending."""
+        disk = self._store.disk
+        last = self._values.get("serial") or 0
+        found = {
+            job for job in map(parse_job_file_name, disk.names()) if job is not None and job <= last
+        }
+        if archived:
+            found.update(job for job in opening.archived_ids(disk) if job <= last)
+        for source in (dict(self._before), self._values):
+            for key, value in source.items():
+                if type(key) is int:
+                    _place(found, key, value, archived=archived)
+        return sorted(found)
+
+    def open_ids(self) -> list[int]:
+        """Return the IDs of all unfinished jobs, ascending."""
+        return sorted(
+            key
+            for key, value in self._values.items()
+            if type(key) is int and (type(value) is bytes or is_open(value))
+        )
+
+    def close(self) -> None:
+        """Let the store forget the moment."""
+        self._store.release(self)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def _place(found: set[int], job: int, value: Any, *, archived: bool) -> None:
+    """Put `job` into `found` or take it out, by what the state says of it."""
+    if type(value) is bytes:
+        found.add(job)
+    elif value is None:
+        found.discard(job)
+    elif value.place is Place.LIVE or (archived and value.place is Place.ARCHIVE):
+        found.add(job)
+    else:
+        found.discard(job)
+
+
+def _failed(path: Path, error: OSError) -> JQueueError:
+    if error.errno in FULL_ERRNOS:
+        return DiskFull(f"{path}: no space left; what was acknowledged is kept", path=str(path))
+    return QueueFailed(
+        f"{path}: {error.strerror or error}; what was acknowledged is kept", path=str(path)
+    )

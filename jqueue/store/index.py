@@ -1,0 +1,71 @@
+"""The open-jobs index: what makes opening cost the tail, not the number of jobs.
+
+Derived from the state and never the only copy of anything: missing, damaged or stale, it is rebuilt
+by a scan of the job files.  It holds the unfinished jobs in claim order and every value that is not
+a job's document, as of one LSN.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from jqueue.job.state import Key
+from jqueue.store.disk import Disk
+from jqueue.store.segment import Journal
+
+INDEX: Final = "journal/index"
+MAX_INDEX_BYTES: Final = 1 << 30
+
+
+def unloaded(priority: int) -> bytes:
+    """Return what stands in the state for an unfinished job whose document is in its file."""
+    return _UNLOADED[priority] if priority in _UNLOADED else b"%d" % priority
+
+
+_UNLOADED: Final = {priority: b"%d" % priority for priority in range(-20, 20)}
+
+
+class Index(NamedTuple):
+    """The queue as of `lsn`: unfinished jobs in claim order, and the other values."""
+
+    lsn: int
+    priorities: list[int]
+    jobs: list[int]
+    values: dict[str, Any]
+
+    def state(self) -> dict[Key, Any]:
+        """Return the state that it stands for, every job unloaded."""
+        stubs = map(unloaded, self.priorities)
+        state: dict[Key, Any] = dict(zip(self.jobs, stubs, strict=True))
+        state.update(self.values)
+        return state
+
+
+def write_index(disk: Disk, index: Index) -> int:
+    """Write the index, durably, and return its size in bytes."""
+    body = orjson.dumps(index._asdict())
+    data = b"%08x %b\n" % (zlib.crc32(body), body)
+    disk.write_file(INDEX, data, new=False)
+    disk.sync_file(INDEX)
+    disk.sync_dir("journal")
+    return len(data)
+
+
+def read_index(disk: Disk, journal: Journal) -> Index | None:
+    """Return the index if it is whole and the unretired segments hold all that came after it."""
+    try:
+        data = disk.read(INDEX, MAX_INDEX_BYTES)
+    except OSError:
+        return None
+    body = memoryview(data)[9:-1]
+    if data[:8] != b"%08x" % zlib.crc32(body):
+        return None
+    try:
+        index = Index(**orjson.loads(body))
+    except (orjson.JSONDecodeError, TypeError):
+        return None
+    first = journal.segments[0].header.first_lsn
+    return index if first - 1 <= index.lsn <= journal.last_lsn else None

@@ -1,0 +1,559 @@
+"""The two states of a queue, and the group commit that leads from one to the other.
+
+*next* is what rules and preconditions are checked against; it changes when a record is appended, in
+journal order, under one mutex.  *durable* is what readers see; it advances after the sync.  The
+ledger keeps *next* whole and, for keys whose newest value is not yet durable, the durable value
+beside it.
+
+The thread that finds nobody syncing becomes the leader: it takes all records gathered so far, writes
+them with one call, syncs once, and hands the lead to a waiter of those that gathered meanwhile.  The
+same code serves every engine; what makes records durable is its `Log`.
+
+Failures (DESIGN section 5): a failed write fails the batch and everything appended after it; the cut
+is synced before anyone is told; *next* falls back to *durable*; then each record of the batch is
+tried alone, its rule run anew.  A failed sync or cut stops the ledger: `OutcomeUnknown`.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
+
+from jqueue.errors import DiskFull, JQueueError, OutcomeUnknown, QueueFailed
+from jqueue.job.state import Key, Layer, apply
+from jqueue.store.protocol import Batch, Committed, Decide, Lsn, Transaction, Watcher
+
+FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+REMEMBERED_TRANSACTIONS: Final = 10_000
+"""How many transaction ids are remembered beyond those that the journal still holds."""
+RECENT_BATCHES: Final = 4_096
+RECENT_BYTES: Final = 8 << 20
+"""How many durable batches, and bytes of records, `changes` can hand out after the fact."""
+
+
+class Log(Protocol):
+    """What makes records durable: a journal, or nothing at all in memory."""
+
+    def encode(self, lsn: Lsn, durable: Lsn, layer: Layer, transaction: Transaction) -> Any:
+        """Return the record as the log writes it; raises `TooLarge`.  Called under the mutex."""
+
+    def forget(self, encoded: Any) -> None:
+        """Undo what `encode` remembered: the record falls back.  Called under the mutex."""
+
+    def write(self, records: list[Any]) -> None:
+        """Write all; on OSError nothing of them counts."""
+
+    def sync(self) -> None:
+        """Make what was written durable; an OSError here stops the ledger."""
+
+    def cut(self) -> None:
+        """Remove what a failed `write` left, durably; an OSError here stops the ledger."""
+
+    @property
+    def full(self) -> bool:
+        """Say whether `rotate` is due."""
+
+    def rotate(self, last_lsn: Lsn, values: dict[Any, Any]) -> None:
+        """Begin a new place to write to; an OSError here stops the ledger."""
+
+    def relieve(self) -> bool:
+        """Free some reserved space for essential records; say whether there was any left."""
+
+    def finished(self, batch: list[Record]) -> None:
+        """Learn that these are durable; called by the leader, in order, outside the mutex."""
+
+
+class Record:
+    """One transaction on its way: appended, then durable, refused or failed.  Serves as the ticket."""
+
+    __slots__ = (
+        "_decide", "_ledger", "alone", "batch", "encoded", "error", "gate", "layer", "lsn", "settled", "transaction"
+    )  # fmt: skip
+
+    def __init__(self, ledger: Ledger, decide: Decide) -> None:
+        self._ledger = ledger
+        self._decide = decide
+        self.lsn: Lsn = 0
+        self.transaction: Transaction | None = None
+        self.layer: Layer | None = None
+        self.encoded: Any = None
+        self.batch: Batch | None = None
+        self.error: BaseException | None = None
+        self.settled = False
+        self.alone = False
+        self.gate: threading.Lock | None = None
+
+    def wait(self) -> Committed:
+        """Return once the transaction is durable, or raise what it met."""
+        return self._ledger.settle(self)
+
+    @property
+    def decide(self) -> Decide:
+        """The rule that made it."""
+        return self._decide
+
+
+class Ledger:
+    """Two states and a log.  Thread-safe; `base` finds what is not in memory (job files)."""
+
+    def __init__(
+        self,
+        log: Log,
+        values: dict[Key, Any],
+        *,
+        last_lsn: Lsn = 0,
+        load: Callable[[Key], Any] = lambda key: None,
+        transactions: Iterable[tuple[str, Lsn]] = (),
+        after: Callable[[Record], None] = lambda record: None,
+        path: str = "",
+    ) -> None:
+        self.mutex = threading.Lock()
+        self.values = values
+        self.path = path
+        self._log = log
+        self._load = load
+        self._after = after
+        self.pending_values: dict[Key, Any] = {}
+        self._pending: deque[Record] = deque()
+        self._last_lsn = last_lsn
+        self._durable_lsn = last_lsn
+        self._written_lsn = last_lsn
+        self._marked_lsn = last_lsn
+        self._mark_end = last_lsn
+        self._leading = False
+        self._failure: JQueueError | None = None
+        self._transactions: OrderedDict[str, tuple[Lsn, Transaction | None]] = OrderedDict(
+            (name, (lsn, None)) for name, lsn in transactions
+        )
+        self._watchers: list[Watcher] = []
+        self._recent: deque[tuple[Batch, int]] = deque()
+        self._recent_bytes = 0
+        self._advanced = threading.Condition(self.mutex)
+
+    # Reading
+
+    @property
+    def durable_lsn(self) -> Lsn:
+        """The LSN through which everything is durable."""
+        return self._durable_lsn
+
+    @property
+    def last_lsn(self) -> Lsn:
+        """The LSN of the last appended record."""
+        return self._last_lsn
+
+    @property
+    def failure(self) -> JQueueError | None:
+        """Why the ledger stopped, or None."""
+        return self._failure
+
+    def find(self, key: Key) -> Any:
+        """Return the *next* value of `key`: for `Layer`, under the mutex."""
+        try:
+            value = self.values[key]
+        except KeyError:
+            return self._load(key)
+        if type(value) is bytes:
+            return self._load(key)
+        return value
+
+    def find_durable(self, key: Key) -> Any:
+        """Return the durable value of `key`."""
+        with self.mutex:
+            return self.peek_durable(key)
+
+    def peek_durable(self, key: Key) -> Any:
+        """Return the durable value of `key`; the caller holds the mutex."""
+        if key in self.pending_values:
+            return self.pending_values[key]
+        return self.find(key)
+
+    def durable_items(self) -> dict[Key, Any]:
+        """Return a copy of the durable values at hand, unloaded ones as bytes; the caller holds the mutex."""
+        items = dict(self.values)
+        for key, value in self.pending_values.items():
+            if value is None:
+                items.pop(key, None)
+            else:
+                items[key] = value
+        return items
+
+    def evict(self, key: Key, entry: Any, stub: bytes | None = None) -> None:
+        """Let go of a value that its file now holds, unless a newer one has come; `stub` stays in its place."""
+        with self.mutex:
+            if key in self.pending_values or self.values.get(key) is not entry:
+                return
+            if stub is None:
+                del self.values[key]
+            else:
+                self.values[key] = stub
+
+    # Appending
+
+    def begin(self, decide: Decide) -> Record:
+        """Run `decide` on *next* and append its transaction, or the refusal that it raises."""
+        record = Record(self, decide)
+        self._append(record)
+        return record
+
+    def transact(self, decide: Decide) -> Committed:
+        """Append and wait."""
+        return self.settle(self.begin(decide))
+
+    def commit(self, transaction: Transaction) -> Committed:
+        """Append plain data and wait."""
+        return self.transact(lambda layer: transaction)
+
+    def _append(self, record: Record) -> None:
+        with self.mutex:
+            if self._failure is not None:
+                raise self._failure
+            lsn = self._last_lsn + 1
+            layer = Layer(self, lsn)
+            try:
+                transaction = record.decide(layer)
+                known = self._transactions.get(transaction.id)
+                if known is not None:
+                    record.lsn = known[0]
+                    record.transaction = known[1] or transaction
+                else:
+                    self._take(record, layer, transaction)
+            except JQueueError as refusal:
+                record.error = refusal
+                record.lsn = self._last_lsn
+            if record.layer is None and record.lsn <= self._durable_lsn:
+                record.settled = True
+            else:
+                self._pending.append(record)
+
+    def _take(self, record: Record, layer: Layer, transaction: Transaction) -> None:
+        for condition in transaction.pre:
+            condition.check(layer)
+        for change in transaction.changes:
+            apply(layer, change)
+        record.encoded = self._log.encode(layer.lsn, self._durable_lsn, layer, transaction)
+        record.lsn = self._last_lsn = layer.lsn
+        record.layer = layer
+        record.transaction = transaction
+        self._transactions[transaction.id] = (layer.lsn, transaction)
+        before = layer.before
+        durable = self.pending_values
+        values = self.values
+        for key, value in layer.new.items():
+            if key not in durable:
+                durable[key] = before[key]
+            if value is None:
+                values.pop(key, None)
+            else:
+                values[key] = value
+
+    # Waiting and leading
+
+    def settle(self, record: Record) -> Committed:
+        """Return once `record` is durable; leads the sync if nobody does."""
+        while True:
+            if not record.settled:
+                self._lead_or_follow(record)
+            error = record.error
+            if error is None:
+                assert record.transaction is not None
+                self._after(record)
+                return Committed(record.lsn, record.transaction)
+            if not isinstance(error, _TryAlone):
+                raise error
+            record.error = None
+            record.settled = False
+            record.layer = record.transaction = record.encoded = None
+            record.alone = error.alone
+            self._append(record)
+
+    def flush(self) -> None:
+        """Make everything appended so far durable, or settle it with what it met."""
+        with self.mutex:
+            last = self._pending[-1] if self._pending else None
+            if last is None and self._leading:
+                self._advanced.wait_for(lambda: not self._leading or bool(self._pending))
+                return
+        if last is not None:
+            self._lead_or_follow(last)
+
+    def _lead_or_follow(self, record: Record) -> None:
+        with self.mutex:
+            if record.settled:
+                return
+            gate = None
+            if self._leading:
+                gate = record.gate
+                if gate is None:
+                    gate = record.gate = threading.Lock()
+                    gate.acquire()
+            else:
+                self._leading = True
+        if gate is not None:
+            with gate:
+                pass
+        while not record.settled:
+            self._lead(record)
+
+    def _lead(self, own: Record) -> None:
+        """Write and sync one batch, settle it, and hand the lead on unless `own` is still waiting."""
+        with self.mutex:
+            batch = self._gather()
+        settled = batch
+        try:
+            settled = self._make_durable(batch)
+        except BaseException:
+            # Interrupted between append and sync: what reached the disk is not known.
+            settled = self._stop(OutcomeUnknown("interrupted while syncing", path=self.path), batch)
+            raise
+        finally:
+            self._hand_on(settled, own)
+
+    def _gather(self) -> list[Record]:
+        pending = self._pending
+        if pending and pending[0].alone:
+            return [pending.popleft()]
+        batch = []
+        while pending and not pending[0].alone:
+            batch.append(pending.popleft())
+        return batch
+
+    def _hand_on(self, settled: list[Record], own: Record) -> None:
+        """Wake the next leader first, so that the disk rests as little as can be, then the settled."""
+        with self.mutex:
+            for record in settled:
+                record.settled = True
+            gates = [record.gate for record in settled if record.gate is not None]
+            self._leading = not own.settled
+            if own.settled:
+                for record in self._pending:
+                    if record.gate is not None:
+                        gates.insert(0, record.gate)
+                        record.gate = None
+                        self._leading = True
+                        break
+            self._advanced.notify_all()
+        for gate in gates:
+            gate.release()
+
+    def _make_durable(self, batch: list[Record]) -> list[Record]:
+        """Return the records that are settled now: the batch, or on a failure those after it too."""
+        writing = [record.encoded for record in batch if record.layer is not None]
+        if writing:
+            try:
+                self._write(batch, writing)
+            except OSError as error:
+                return self._fall_back(batch, error)
+            try:
+                self._log.sync()
+            except OSError as error:
+                return self._stop(self._unknown("sync of the journal failed", error), batch)
+        self._advance(batch)
+        return [*batch, *self._rotate()] if self._log.full else batch
+
+    def _rotate(self) -> list[Record]:
+        """Rotate the log; what was encoded for the old place is appended anew by those who wait for it."""
+        with self.mutex:
+            undone = self._undo([])
+            try:
+                self._log.rotate(self._written_lsn, self.values)
+            except OSError as error:
+                failure = self._failure = self._unknown("beginning a new segment failed", error)
+                for record in undone:
+                    record.error = failure
+        return undone
+
+    def _undo(self, batch: list[Record]) -> list[Record]:
+        """Let *next* fall back to *durable*: `batch` and all that is pending is to be appended again."""
+        undone = [*batch, *self._pending]
+        self._pending.clear()
+        for key, value in self.pending_values.items():
+            if value is None:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = value
+        self.pending_values.clear()
+        self._last_lsn = self._written_lsn
+        for record in reversed(undone):
+            if record.layer is not None:
+                assert record.transaction is not None
+                del self._transactions[record.transaction.id]
+                self._log.forget(record.encoded)
+            record.error = _TryAlone(alone=False)
+        return undone
+
+    def _write(self, batch: list[Record], writing: list[Any]) -> None:
+        while True:
+            try:
+                self._log.write(writing)
+            except OSError as error:
+                essential = any(
+                    r.transaction is not None and r.transaction.essential for r in batch
+                )
+                if error.errno not in FULL_ERRNOS or not essential:
+                    raise
+                self._log.cut()
+                if not self._log.relieve():
+                    raise
+            else:
+                return
+
+    def _advance(self, batch: list[Record]) -> None:
+        durable, values = self.pending_values, self.values
+        changed = [record for record in batch if record.layer is not None]
+        with self.mutex:
+            for record in changed:
+                assert record.layer is not None
+                assert record.transaction is not None
+                self._durable_lsn = self._written_lsn = record.lsn
+                for key, value in record.layer.new.items():
+                    if values.get(key) is value:
+                        durable.pop(key, None)
+                    else:
+                        durable[key] = value
+                self._keep_recent(record)
+            while len(self._transactions) > REMEMBERED_TRANSACTIONS + len(self._pending):
+                self._transactions.popitem(last=False)
+        if changed:
+            self._log.finished(changed)
+            for record in changed:
+                assert record.batch is not None
+                for watcher in self._watchers:
+                    watcher(record.batch)
+
+    def _keep_recent(self, record: Record) -> None:
+        assert record.layer is not None
+        assert record.transaction is not None
+        record.batch = Batch(record.lsn, record.layer.new, record.transaction.changes)
+        self._recent.append((record.batch, len(record.encoded)))
+        self._recent_bytes += len(record.encoded)
+        while len(self._recent) > RECENT_BATCHES or self._recent_bytes > RECENT_BYTES:
+            self._recent_bytes -= self._recent.popleft()[1]
+
+    # Failing
+
+    def _fall_back(self, batch: list[Record], error: OSError) -> list[Record]:
+        """Undo `batch` and everything appended after it; each of the batch is then tried alone."""
+        try:
+            self._log.cut()
+        except OSError as worse:
+            return self._stop(self._unknown("cutting off a failed append failed", worse), batch)
+        guilty = [record for record in batch if record.layer is not None]
+        with self.mutex:
+            undone = self._undo(batch)
+        for record in guilty:
+            record.error = _TryAlone(alone=True)
+        if len(guilty) == 1:
+            guilty[0].error = self._append_failed(error)
+        return undone
+
+    def _append_failed(self, error: OSError) -> JQueueError:
+        if error.errno in FULL_ERRNOS:
+            made: JQueueError = DiskFull(
+                f"{self.path}: no space for the journal; nothing was changed", path=self.path
+            )
+        else:
+            made = QueueFailed(
+                f"{self.path}: appending to the journal failed ({error.strerror}); nothing was changed",
+                path=self.path,
+            )
+        made.__cause__ = error
+        return made
+
+    def _unknown(self, what: str, error: OSError) -> OutcomeUnknown:
+        made = OutcomeUnknown(
+            f"{self.path}: {what} ({error.strerror}); whether the last changes happened is not known,"
+            " reopen the queue and look",
+            path=self.path,
+        )
+        made.__cause__ = error
+        return made
+
+    def _stop(self, failure: JQueueError, batch: list[Record]) -> list[Record]:
+        """Fail everybody waiting, and everything from now on; returns those to wake."""
+        with self.mutex:
+            if self._failure is None:
+                self._failure = failure
+            stopped = [*batch, *self._pending]
+            self._pending.clear()
+            self._advanced.notify_all()
+        for record in stopped:
+            record.error = failure
+        return stopped
+
+    def fail(self, what: str, error: OSError) -> OutcomeUnknown:
+        """Stop the ledger because a sync outside the log failed; return what callers get from now on."""
+        failure = self._unknown(what, error)
+        with self.mutex:
+            if self._failure is None:
+                self._failure = failure
+            self._advanced.notify_all()
+        return failure
+
+    # When idle
+
+    def mark(self) -> None:
+        """Append, unsynced, that the last record is durable, if no record says so yet and nobody commits."""
+        with self.mutex:
+            idle = not self._leading and not self._pending and self._failure is None
+            if not idle or self._marked_lsn >= self._durable_lsn:
+                return
+            lsn = self._last_lsn + 1
+            said = Transaction("", (), essential=True, note={"mark": "idle"})
+            encoded = self._log.encode(lsn, self._durable_lsn, Layer(self, lsn), said)
+            try:
+                self._log.write([encoded])
+            except OSError:
+                try:
+                    self._log.cut()
+                except OSError as error:
+                    self._failure = self._unknown("cutting off a failed append failed", error)
+                return
+            self._last_lsn = self._written_lsn = self._mark_end = lsn
+            self._marked_lsn = self._durable_lsn
+
+    def marks_after(self, lsn: Lsn) -> int:
+        """Return how many marks, which change nothing, stand behind LSN `lsn`, at the end."""
+        return (
+            self._last_lsn - lsn
+            if self._mark_end == self._last_lsn and self._marked_lsn <= lsn
+            else 0
+        )
+
+    # Watching
+
+    def subscribe(self, watcher: Watcher) -> Callable[[], None]:
+        """Call `watcher` with each durable batch from now on; returns the undo."""
+        with self.mutex:
+            self._watchers = [*self._watchers, watcher]
+
+        def undo() -> None:
+            with self.mutex:
+                self._watchers = [known for known in self._watchers if known is not watcher]
+
+        return undo
+
+    def batches_after(self, since: Lsn, timeout_s: float | None) -> list[Batch] | None:
+        """Return the durable batches after `since`, waiting for one; None if some are no longer at hand."""
+        with self.mutex:
+            self._advanced.wait_for(
+                lambda: self._durable_lsn > since or self._failure is not None, timeout_s
+            )
+            if self._durable_lsn <= since:
+                if self._failure is not None:
+                    raise self._failure
+                return []
+            if not self._recent or self._recent[0][0].lsn > since + 1:
+                return None
+            return [batch for batch, _ in self._recent if batch.lsn > since]
+
+
+class _TryAlone(Exception):  # noqa: N818 - a signal between the leader and a waiter, never seen outside
+    """The batch failed; the waiter appends its transaction again."""
+
+    def __init__(self, *, alone: bool) -> None:
+        super().__init__()
+        self.alone = alone

@@ -1,0 +1,292 @@
+"""Opening a queue directory: make it, adopt Ganeti's, or replay what a crash left.
+
+What is found is decided upon before anything is changed; a refusal leaves every byte as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from jqueue.errors import FormatTooNew, QueueCorrupt
+from jqueue.job import jsonio
+from jqueue.job.document import check_document
+from jqueue.job.ids import archive_dir, job_file_name, parse_job_file_name
+from jqueue.job.state import Entry, Key, Place, job_dependencies, live_status
+from jqueue.job.status import FINALIZED, calc_priority
+from jqueue.store.disk import TEMP_NAME, Disk
+from jqueue.store.index import read_index, unloaded
+from jqueue.store.replay import Replayed, carried, replay, resume
+from jqueue.store.segment import JOURNAL, Journal, read_journal
+
+_log = logging.getLogger(__name__)
+
+VERSION: Final = "1"
+MAX_JOB_BYTES: Final = 64 << 20
+"""No job file is longer than a record, so none is read that is."""
+QUARANTINED: Final = Entry(None, Place.QUARANTINE, 0)
+
+
+class Damaged(ValueError):
+    """A job file that can't be read as one."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What an opening found: the state, what must be written anew, what is to be carried over."""
+
+    values: dict[Key, Any]
+    journal: Journal | None = None
+    last_lsn: int = 0
+    carried_from: dict[Key, Any] = field(default_factory=dict)
+    copies: list[tuple[dict[str, Any], set[int]]] = field(default_factory=list)
+    held: dict[int, set[int]] = field(default_factory=dict)
+    transactions: list[tuple[str, int]] = field(default_factory=list)
+    damaged: dict[int, str] = field(default_factory=dict)
+    scanned: bool = False
+
+    @property
+    def rewrite(self) -> set[int]:
+        """Return the jobs whose files the unretired segments imply."""
+        return set().union(*self.held.values())
+
+
+def check_version(disk: Disk) -> None:
+    """Raise FormatTooNew unless the directory is of the format that Ganeti and we know."""
+    try:
+        text = disk.read("version", 64).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return
+    if text != VERSION:
+        path = str(disk.path / "version")
+        raise FormatTooNew(
+            f"{path}: queue format {text!r}, this version knows {VERSION!r}; nothing was changed",
+            path=path,
+            found=text,
+            supported=VERSION,
+        )
+
+
+def find(disk: Disk) -> Found:
+    """Return what the directory holds, changing nothing.
+
+    Raises QueueCorrupt or FormatTooNew as `read_journal`, and QueueCorrupt where job files speak of
+    a journal that is missing.
+    """
+    check_version(disk)
+    if not disk.is_dir(JOURNAL):
+        found = Found({})
+        _scan(disk, found)
+        return found
+    journal = read_journal(disk)
+    if journal.torn:
+        _log.warning("%s", journal.torn)
+    index = read_index(disk, journal)
+    values = index.state() if index is not None else {}
+    derived = index.lsn if index is not None else None
+    result = replay(
+        journal, values, derived_after=derived, until=min(journal.claim, journal.last_lsn)
+    )
+    before = dict(result.values) if journal.claim < journal.last_lsn else {}
+    resume(result, journal, after=journal.claim, until=journal.last_lsn, derived_after=derived)
+    found = _found(journal, result, before)
+    if index is None:
+        _log.warning("%s: no index to rely on, scanning the job files", disk.path)
+        _scan(disk, found)
+    return found
+
+
+def _found(journal: Journal, result: Replayed, before: dict[Key, Any]) -> Found:
+    last = journal.last_lsn
+    if journal.watermark > last:
+        _log.warning("job files reflect LSN %d, the journal ends at %d", journal.watermark, last)
+        last = journal.watermark
+    return Found(
+        result.values,
+        journal=journal,
+        last_lsn=last,
+        carried_from=before,
+        copies=carried(journal, before) if before and last == journal.last_lsn else [],
+        held=result.held,
+        transactions=result.transactions,
+    )
+
+
+def read_document(disk: Disk, path: str, job: int) -> dict[str, Any]:
+    """Return the document in a job file; raises Damaged with what is wrong, or FileNotFoundError."""
+    try:
+        data = disk.read(path, MAX_JOB_BYTES)
+        return check_document(jsonio.loads(data), job)
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError, RecursionError) as error:
+        raise Damaged(str(error)) from error
+
+
+def _scan(disk: Disk, found: Found) -> None:
+    """Rebuild from the job files what the index would have said."""
+    found.scanned = True
+    values = found.values
+    stamped = 0
+    waiting: dict[int, set[int]] = {}
+    highest = max((key for key in values if isinstance(key, int)), default=0)
+    for name in disk.names():
+        job = parse_job_file_name(name)
+        if job is None:
+            continue
+        highest = max(highest, job)
+        if job in values:
+            continue
+        try:
+            document = read_document(disk, name, job)
+        except Damaged as error:
+            found.damaged[job] = str(error)
+            values[job] = QUARANTINED
+            continue
+        stamped = max(stamped, document.get("lsn", 0))
+        _derive(values, Entry(document, Place.LIVE, document.get("lsn", 0)), waiting, stub=True)
+    for job in [key for key in values if isinstance(key, int)]:
+        entry = values[job]
+        if type(entry) is not bytes and job not in found.damaged:
+            _derive(values, entry, waiting, stub=False)
+    if found.journal is None and stamped:
+        path = str(disk.path / JOURNAL)
+        raise QueueCorrupt(
+            f"{path}: the journal is missing, though job files reflect LSN {stamped}; nothing was"
+            " changed, look with: jqueue-archive verify",
+            path=path,
+            lsn=stamped,
+        )
+    _note_fates(disk, values, waiting)
+    values["serial"] = max(
+        highest, _highest_archived(disk), _serial_file(disk), values.get("serial") or 0
+    )
+    if found.journal is None:
+        for flag in ("drain", "pause"):
+            values[flag] = read_flag(disk, flag)
+
+
+def _derive(
+    values: dict[Key, Any], entry: Entry, waiting: dict[int, set[int]], *, stub: bool
+) -> None:
+    """Count a job found by a scan; with `stub` leave its document in its file."""
+    status = live_status(entry)
+    document = entry.document
+    if status is None or document is None:
+        return
+    job = document["id"]
+    values[f"count/{status}"] = values.get(f"count/{status}", 0) + 1
+    key = document.get("key")
+    if key is not None and f"key/{key}" not in values:
+        values[f"key/{key}"] = {"jobs": [job], "digest": document.get("key_digest", "")}
+    if status in FINALIZED:
+        return
+    if document.get("unique") is not None:
+        values[f"unique/{document['unique']}"] = job
+    for target in job_dependencies(document):
+        values[f"waited/{target}"] = values.get(f"waited/{target}", 0) + 1
+        waiting.setdefault(target, set()).add(job)
+    if stub:
+        values[job] = unloaded(calc_priority(document["ops"]))
+
+
+def _note_fates(disk: Disk, values: dict[Key, Any], waiting: dict[int, set[int]]) -> None:
+    for target in waiting:
+        entry = values.get(target)
+        if type(entry) is bytes:
+            continue
+        if entry is None:
+            entry = load(disk, target)
+        status = None
+        if entry is not None and entry.document is not None:
+            status = live_status(Entry(entry.document, Place.LIVE, 0))
+        if status is None:
+            values[f"fate/{target}"] = "lost"
+        elif status in FINALIZED:
+            values[f"fate/{target}"] = str(status)
+
+
+def load(disk: Disk, job: int) -> Entry | None:
+    """Return what the files say of a job, live before archived; a damaged file is QUARANTINED."""
+    live = job_file_name(job)
+    for place, path in ((Place.LIVE, live), (Place.ARCHIVE, f"{archive_dir(job)}/{live}")):
+        try:
+            document = read_document(disk, path, job)
+        except FileNotFoundError:
+            continue
+        except Damaged:
+            return QUARANTINED
+        return Entry(document, place, document.get("lsn", 0))
+    return None
+
+
+def archived_ids(disk: Disk) -> list[int]:
+    """Return the IDs in the archive, ascending; files in the wrong directory are left out."""
+    found = []
+    for name in archive_numbers(disk):
+        directory = f"archive/{name}"
+        jobs = (parse_job_file_name(entry) for entry in disk.names(directory))
+        found.extend(job for job in jobs if job is not None and archive_dir(job) == directory)
+    return sorted(found)
+
+
+def archive_numbers(disk: Disk) -> list[int]:
+    """Return the numbers of the archive's directories, ascending."""
+    if not disk.is_dir("archive"):
+        return []
+    names = [name for name in disk.names("archive") if name.isascii() and name.isdigit()]
+    return sorted(
+        int(name) for name in names if str(int(name)) == name and disk.is_dir(f"archive/{name}")
+    )
+
+
+def _highest_archived(disk: Disk) -> int:
+    for number in reversed(archive_numbers(disk)):
+        jobs = [parse_job_file_name(name) for name in disk.names(f"archive/{number}")]
+        known = [job for job in jobs if job is not None]
+        if known:
+            return max(known)
+    return 0
+
+
+def _serial_file(disk: Disk) -> int:
+    """Return the number in the serial file; a lost, negative or foreign one counts as 0 and is said."""
+    try:
+        text = disk.read("serial", 64).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        _log.warning("%s: %s; the highest job ID counts instead", disk.path / "serial", error)
+        return 0
+    if text.isascii() and text.isdigit():
+        return int(text)
+    _log.warning(
+        "%s: not a number: %.40r; the highest job ID counts instead", disk.path / "serial", text
+    )
+    return 0
+
+
+def read_flag(disk: Disk, name: str) -> dict[str, Any] | None:
+    """Return the drain or pause file's content; Ganeti's empty one is set, without a reason."""
+    try:
+        data = disk.read(name, 1 << 16)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        data = b""
+    try:
+        value = jsonio.loads(data) if data.strip() else {}
+    except ValueError:
+        value = {}
+    return value if isinstance(value, dict) else {}
+
+
+def remove_temps(disk: Disk) -> None:
+    """Remove temporary files that a crash left, and nothing else."""
+    for directory in ("", JOURNAL, "livelocks"):
+        if directory and not disk.is_dir(directory):
+            continue
+        for name in disk.names(directory):
+            if TEMP_NAME.fullmatch(name):
+                disk.unlink(f"{directory}/{name}" if directory else name)

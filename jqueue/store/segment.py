@@ -1,0 +1,277 @@
+"""Reading segments: which records are whole, where the first bad one is, torn or corrupt.
+
+The decision table (DESIGN section 4): a bad record is *corrupt* if anything says that it was
+durable: a later valid record's claim, the next segment's first LSN, the watermark, a clean-close
+record.  Otherwise it is *torn*: the end of the journal, and nothing that was acknowledged is lost.
+One decoder serves opening, offline reading and inspection.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from jqueue.errors import FormatTooNew, QueueCorrupt
+from jqueue.store.disk import Disk
+from jqueue.store.record import FORMAT, MAX_RECORD_BYTES, Header, decode_header, decode_line, seed
+
+JOURNAL: Final = "journal"
+WATERMARK: Final = "journal/watermark"
+MAX_SEGMENT_BYTES: Final = 1 << 30
+"""No segment grows larger: one is closed long before, and one record at most is added to it."""
+
+_SEGMENT_NAME: Final = re.compile(r"[0-9]{8,18}", re.ASCII)
+
+
+class Found(NamedTuple):
+    """A whole record: where it begins, and what it says."""
+
+    offset: int
+    lsn: int
+    value: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Segment:
+    """One segment as its bytes say; `bad_offset` is where the first line that is not a record begins."""
+
+    number: int
+    path: str
+    header: Header
+    records: list[Found]
+    size: int
+    bad_offset: int | None = None
+    claim: int = 0
+    """The highest LSN that any valid record claims durable, those behind the bad one included."""
+    later: list[Found] = field(default_factory=list)
+    """Valid records behind the first bad one."""
+
+    @property
+    def next_lsn(self) -> int:
+        """Return the LSN that the next record of this segment should have."""
+        return self.records[-1].lsn + 1 if self.records else self.header.first_lsn
+
+    @property
+    def reflects(self) -> int:
+        """Return the highest LSN through which job files are said to be complete and synced."""
+        said = (found.value.get("reflects", 0) for found in self.records)
+        return max(self.header.reflects, max(said, default=0))
+
+    @property
+    def closed(self) -> bool:
+        """Say whether the last record is a clean close."""
+        return bool(self.records) and self.records[-1].value.get("mark") == "closed"
+
+
+def segment_path(number: int) -> str:
+    """Return the path of segment `number`."""
+    return f"{JOURNAL}/{number:08d}"
+
+
+def segment_numbers(disk: Disk) -> list[int]:
+    """Return the numbers of the segments there are, ascending; other names are left alone."""
+    return sorted(
+        int(name)
+        for name in disk.names(JOURNAL)
+        if _SEGMENT_NAME.fullmatch(name) and f"{int(name):08d}" == name
+    )
+
+
+def read_segment(disk: Disk, number: int) -> Segment:
+    """Read one segment.
+
+    Raises QueueCorrupt for a bad header (a segment is born whole, so this is never a torn write),
+    FormatTooNew for one that a newer version wrote.
+    """
+    path = segment_path(number)
+    data = disk.read(path, MAX_SEGMENT_BYTES)
+    return parse_segment(data, number, str(disk.path / path))
+
+
+def parse_segment(data: bytes, number: int, path: str) -> Segment:
+    """Return what the bytes of a segment say; raises as `read_segment`."""
+    end = data.find(b"\n")
+    header = decode_header(data[:end]) if end >= 0 else None
+    if header is None or header.segment != number:
+        raise QueueCorrupt(
+            f"{path}: the segment's header is damaged; nothing was changed,"
+            " look with: jqueue-archive verify",
+            path=path,
+            offset=0,
+        )
+    if header.format > FORMAT:
+        raise FormatTooNew(
+            f"{path}: journal format {header.format}, this version reads up to {FORMAT};"
+            " nothing was changed, install the newer version",
+            path=path,
+            found=header.format,
+            supported=FORMAT,
+        )
+    segment = Segment(number, path, header, [], len(data), claim=header.durable)
+    _read_records(segment, data, end + 1)
+    return segment
+
+
+def _read_records(segment: Segment, data: bytes, offset: int) -> None:
+    start = seed(segment.header.generation)
+    expected = segment.header.first_lsn
+    while offset < len(data):
+        end = data.find(b"\n", offset)
+        whole = 0 <= end and end - offset <= MAX_RECORD_BYTES + 16
+        value = decode_line(data[offset:end], start) if whole else None
+        lsn = value.get("lsn") if value is not None else None
+        if value is not None and isinstance(lsn, int):
+            found = Found(offset, lsn, value)
+            segment.claim = max(segment.claim, value.get("durable", 0))
+            if segment.bad_offset is None and lsn == expected:
+                segment.records.append(found)
+                expected += 1
+            else:
+                if segment.bad_offset is None:
+                    segment.bad_offset = offset
+                segment.later.append(found)
+        elif segment.bad_offset is None:
+            segment.bad_offset = offset
+        if end < 0:
+            break
+        offset = end + 1
+
+
+@dataclass(slots=True)
+class Journal:
+    """The journal as an opening sees it: the unretired segments, oldest first, and what they keep."""
+
+    segments: list[Segment]
+    reflects: int
+    watermark: int
+    torn: str | None
+    """What was ignored at the end, in words, or None."""
+
+    @property
+    def newest(self) -> Segment:
+        """Return the segment that was written last."""
+        return self.segments[-1]
+
+    @property
+    def last_lsn(self) -> int:
+        """Return the LSN of the last record that is kept."""
+        return self.newest.next_lsn - 1
+
+    @property
+    def claim(self) -> int:
+        """Return the highest LSN that is known to have been durable."""
+        newest = self.newest
+        return max(
+            newest.claim,
+            newest.header.first_lsn - 1 if len(self.segments) > 1 else 0,
+            self.watermark,
+        )
+
+    @property
+    def caught_up(self) -> bool:
+        """Say whether job files reflect every record there is, so that nothing is to be replayed."""
+        return self.reflects >= self.last_lsn
+
+    @property
+    def last_said(self) -> dict[str, Any]:
+        """Return the last record that says what files reflect; with it stand serial, drain and pause."""
+        for found in reversed(self.newest.records):
+            if "reflects" in found.value:
+                return found.value
+        return self.newest.header._asdict()
+
+    def records(self) -> list[tuple[Segment, Found]]:
+        """Return all records to replay, in LSN order."""
+        if self.caught_up:
+            return []
+        kept = []
+        for index, segment in enumerate(self.segments):
+            last = index + 1 == len(self.segments)
+            end = segment.next_lsn if last else self.segments[index + 1].header.first_lsn
+            kept.extend((segment, found) for found in segment.records if found.lsn < end)
+        return kept
+
+
+def read_journal(disk: Disk) -> Journal:
+    """Read every segment that job files do not yet reflect in full.
+
+    Raises QueueCorrupt, with file, offset and LSN, for damage to anything that was durable; then
+    nothing was changed and nothing is skipped.
+    """
+    numbers = segment_numbers(disk)
+    if not numbers:
+        path = str(disk.path / JOURNAL)
+        raise QueueCorrupt(
+            f"{path}: no segment is there, and a journal always has one; nothing was changed,"
+            " look with: jqueue-archive verify",
+            path=path,
+        )
+    newest = read_segment(disk, numbers[-1])
+    reflects = newest.reflects
+    segments = [newest]
+    while segments[0].header.first_lsn > reflects + 1:
+        segments.insert(0, _older(disk, segments[0], set(numbers)))
+    watermark = read_watermark(disk)
+    journal = Journal(segments, reflects, watermark, None)
+    journal.torn = _judge_tail(journal)
+    return journal
+
+
+def _older(disk: Disk, after: Segment, numbers: set[int]) -> Segment:
+    """Read the segment before `after`, all of which must be whole up to where `after` begins."""
+    number = after.number - 1
+    path = str(disk.path / segment_path(number))
+    first = after.header.first_lsn
+    if number not in numbers:
+        raise QueueCorrupt(
+            f"{path}: the segment is missing, it held records before LSN {first} that no job file"
+            " reflects; nothing was changed, look with: jqueue-archive verify",
+            path=path,
+            lsn=first - 1,
+        )
+    segment = read_segment(disk, number)
+    if segment.next_lsn < first:
+        raise _corrupt(segment, f"the next segment begins after LSN {first - 1}")
+    return segment
+
+
+def _judge_tail(journal: Journal) -> str | None:
+    newest = journal.newest
+    expected = newest.next_lsn
+    if newest.header.mode != "process":
+        if newest.claim >= expected:
+            raise _corrupt(newest, f"a later record says that LSN {newest.claim} was durable")
+        if journal.watermark >= expected:
+            raise _corrupt(newest, f"job files reflect LSN {journal.watermark}")
+        if newest.bad_offset is not None and newest.closed:
+            raise _corrupt(newest, "it stands behind a clean close")
+    if newest.bad_offset is None:
+        return None
+    return (
+        f"{newest.path}: torn tail at offset {newest.bad_offset} ignored:"
+        f" {newest.size - newest.bad_offset} bytes from LSN {expected} on, never acknowledged"
+    )
+
+
+def _corrupt(segment: Segment, evidence: str) -> QueueCorrupt:
+    lsn = segment.next_lsn
+    offset = segment.bad_offset if segment.bad_offset is not None else segment.size
+    return QueueCorrupt(
+        f"{segment.path}: the record of LSN {lsn} at offset {offset} is damaged or missing, though"
+        f" {evidence}; nothing was changed, look with: jqueue-archive verify",
+        path=segment.path,
+        offset=offset,
+        lsn=lsn,
+    )
+
+
+def read_watermark(disk: Disk) -> int:
+    """Return the highest LSN that a job file was known to reflect; 0 if the small file says nothing."""
+    try:
+        line = disk.read(WATERMARK, 4096)
+    except FileNotFoundError:
+        return 0
+    value = decode_line(line.rstrip(b"\n"), 0)
+    lsn = value.get("lsn") if value is not None else None
+    return lsn if isinstance(lsn, int) else 0
