@@ -1,0 +1,1 @@
+"""The daemon, its socket, and the clients that talk to it."""

@@ -1,0 +1,230 @@
+"""The daemon's loop: one thread, one epoll, one sync a turn for everything that became ready.
+
+    poll ─▶ handlers (begin transactions) ─▶ flush: one write, one fdatasync ─▶ continuations
+     ▲                                          ▲                                  │
+     └──────────────────────────────────────────┴── while continuations begin more ┘
+
+Measured against asyncio (bench/loops.py): no executor hand-over and no task per message, and all
+that gathered during one sync shares the next.  Nothing here polls: timers are epoll's timeout,
+other threads and signals write to a pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import logging
+import os
+import select
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from jqueue.errors import JQueueError, OutcomeUnknown
+from jqueue.execution.loop import Continuation, Result
+from jqueue.queue.answer import Answered, answer_of
+from jqueue.store.protocol import Decide, Store, Ticket
+
+_log = logging.getLogger(__name__)
+
+MAX_EVENTS_A_TURN: Final = 256
+
+
+class LoopTimer:
+    """A call at a moment of monotonic time."""
+
+    __slots__ = ("at_s", "call", "number")
+    _numbers = itertools.count()
+
+    def __init__(self, at_s: float, call: Callable[[], None]) -> None:
+        self.at_s = at_s
+        self.call: Callable[[], None] | None = call
+        self.number = next(self._numbers)
+
+    def cancel(self) -> None:
+        """Don't call."""
+        self.call = None
+
+    def __lt__(self, other: LoopTimer) -> bool:
+        return (self.at_s, self.number) < (other.at_s, other.number)
+
+
+class Reactor:
+    """Runs handlers, gathers transactions, syncs once a turn, continues; see `loop.Loop`."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.failure: JQueueError | None = None
+        """Why the store can't go on; `run` then returns."""
+        self.after_turn: list[Callable[[], None]] = []
+        """Called before each sync, for what follows from the turn's events; may begin more."""
+        self._poll = select.epoll()
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._timers: list[LoopTimer] = []
+        self._begun: deque[tuple[Ticket, Continuation]] = deque()
+        self._soon: deque[Callable[[], None]] = deque()
+        self._signals: dict[int, Callable[[], None]] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._woken = False
+        self._mutex = threading.Lock()
+        self._stopped = False
+        self._thread: int | None = None
+        self.watch(self._wake_read, self._drain_wakes)
+
+    # For handlers, in the loop's thread
+
+    def begin(self, decide: Decide, then: Continuation) -> None:
+        """Append a transaction; `then` is called once it is durable, or with its refusal."""
+        try:
+            ticket: Ticket = self.store.begin(decide)
+        except JQueueError as error:
+            ticket = _Failed(error)
+        self._begun.append((ticket, then))
+
+    def watch(self, fd: int, call: Callable[[], None], *, events: int = select.EPOLLIN) -> None:
+        """Call whenever `fd` is ready; again with other `events` changes them."""
+        if fd in self._watched:
+            self._poll.modify(fd, events)
+        else:
+            self._poll.register(fd, events)
+        self._watched[fd] = call
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching, before `fd` is closed; harmless if it isn't watched."""
+        if self._watched.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> LoopTimer:
+        """Call once after so many seconds."""
+        timer = LoopTimer(time.monotonic() + max(delay_s, 0.0), call)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    # For any thread
+
+    def call_threadsafe(self, call: Callable[[], None]) -> None:
+        """Call soon, in the loop's thread."""
+        with self._mutex:
+            self._soon.append(call)
+            if self._woken or self._thread == threading.get_ident():
+                return
+            self._woken = True
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"\0")
+
+    def stop(self) -> None:
+        """Let `run` return after its turn."""
+        self.call_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self._stopped = True
+
+    # Running
+
+    def on_signal(self, number: signal.Signals, call: Callable[[], None]) -> None:
+        """Call in the loop when the signal comes; for the main thread only."""
+        self._signals[number] = call
+        signal.signal(number, lambda *_: None)
+        signal.siginterrupt(number, False)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Turn until `stop` is called, or the store has failed."""
+        self._thread = threading.get_ident()
+        try:
+            while not self._stopped and self.failure is None:
+                self.turn()
+        finally:
+            self._thread = None
+
+    def turn(self, timeout_s: float | None = None) -> None:
+        """Wait for something to happen, and deal with all of it."""
+        ready = self._poll.poll(self._timeout_s(timeout_s), MAX_EVENTS_A_TURN)
+        watched = self._watched
+        # An earlier handler of this turn may have closed one, and another have its number now:
+        # such a one is called for nothing, and must bear it.
+        for fd, _ in ready:
+            call = watched.get(fd)
+            if call is not None:
+                call()
+        self._run_timers()
+        self.settle()
+
+    def settle(self) -> None:
+        """Sync and continue until nothing is begun any more."""
+        while True:
+            while self._soon:
+                self._soon.popleft()()
+            for call in self.after_turn:
+                call()
+            if not self._begun:
+                if not self._soon:
+                    return
+                continue
+            begun, self._begun = self._begun, deque()
+            self.store.flush()
+            for ticket, then in begun:
+                then(self._result(ticket))
+
+    def _result(self, ticket: Ticket) -> Result:
+        try:
+            committed = ticket.wait()
+        except Answered as answered:
+            return Result(answered.answer)
+        except JQueueError as error:
+            # An append that failed leaves the queue as it was; an unknown outcome ends it.
+            if isinstance(error, OutcomeUnknown):
+                self.failure = error
+            return Result(error=error)
+        return Result(answer_of(committed), committed.lsn)
+
+    def _timeout_s(self, limit_s: float | None) -> float | None:
+        if self._soon or self._begun:
+            return 0
+        while self._timers and self._timers[0].call is None:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return limit_s
+        left_s = max(self._timers[0].at_s - time.monotonic(), 0.0)
+        return left_s if limit_s is None else min(left_s, limit_s)
+
+    def _run_timers(self) -> None:
+        now_s = time.monotonic()
+        while self._timers and self._timers[0].at_s <= now_s:
+            call = heapq.heappop(self._timers).call
+            if call is not None:
+                call()
+
+    def _drain_wakes(self) -> None:
+        with self._mutex:
+            self._woken = False
+        with contextlib.suppress(BlockingIOError):
+            for number in os.read(self._wake_read, 4096):
+                call = self._signals.get(number)
+                if call is not None:
+                    call()
+
+    def close(self) -> None:
+        """Let go of the descriptors; signals go where they went before."""
+        if self._signals:
+            signal.set_wakeup_fd(-1)
+            for number in self._signals:
+                signal.signal(number, signal.SIG_DFL)
+        self._poll.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+
+class _Failed:
+    """The ticket of a transaction that could not even be appended."""
+
+    def __init__(self, error: JQueueError) -> None:
+        self._error = error
+
+    def wait(self) -> Any:
+        """Raise what it met."""
+        raise self._error

@@ -1,0 +1,1 @@
+"""Execution: logical units, the scheduler, and the workers that carry opcodes out."""

@@ -1,0 +1,141 @@
+"""The scheduler behind a mutex, fed by the store: what runners and claimants take opcodes from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jqueue.execution.processes import Identity
+from jqueue.execution.scheduler import Held, Pick, Scheduler
+from jqueue.execution.units import Unit
+from jqueue.job.interruption import Interruption
+from jqueue.job.state import Entry
+from jqueue.job.status import JobStatus
+from jqueue.queue.clock import NS_PER_S, Clock
+from jqueue.queue.running import start
+from jqueue.store.protocol import Batch, Decide, Store
+
+
+class Dispatcher:
+    """Thread-safe.  Listeners are called after each batch, on whatever thread committed it."""
+
+    def __init__(self, store: Store, units: Mapping[str, Unit], clock: Clock) -> None:
+        self._mutex = threading.Lock()
+        self._clock = clock
+        self._listeners: list[Callable[[], None]] = []
+        self._canceling: set[int] = set()
+        self.units = units
+        # Subscribed before the order is asked for: a change in between is seen twice, not never.
+        self._early: list[Batch] | None = []
+        self._undo = store.subscribe(self._note)
+        order = store.claim_order()
+        with self._mutex:
+            now_s = lambda: clock.now_ns() / NS_PER_S  # noqa: E731 - a clock in other units
+            self._scheduler = Scheduler(store.find, order, units, now_s)
+            early, self._early = self._early, None
+            for batch in early or ():
+                self._scheduler.note(batch)
+
+    def _note(self, batch: Batch) -> None:
+        with self._mutex:
+            if self._early is not None:
+                self._early.append(batch)
+                return
+            self._scheduler.note(batch)
+            for key, entry in batch.values.items():
+                if type(key) is int and _is_canceling(entry):
+                    self._canceling.add(key)
+        for listener in self._listeners:
+            listener()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each batch: there may be something to take."""
+        self._listeners = [*self._listeners, listener]
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        """Don't call it any more."""
+        self._listeners = [known for known in self._listeners if known != listener]
+
+    def take(self, kinds: frozenset[str] | None = None) -> Pick | None:
+        """Return the opcode that is to start next, for this caller alone, or None."""
+        with self._mutex:
+            return self._scheduler.take(kinds)
+
+    def returned(self, job: int) -> None:
+        """What was taken was not started."""
+        with self._mutex:
+            self._scheduler.returned(job)
+
+    def take_verdicts(self) -> list[int]:
+        """Return the jobs that must be judged, for this caller alone."""
+        with self._mutex:
+            taken = list(self._scheduler.verdicts)
+            self._scheduler.verdicts.clear()
+        return taken
+
+    def take_canceling(self) -> set[int]:
+        """Return the jobs that became canceling since the last time."""
+        with self._mutex:
+            taken, self._canceling = self._canceling, set()
+        return taken
+
+    def why(self, job: int) -> Held | None:
+        """Return why a job is not started, as far as the scheduler knows."""
+        with self._mutex:
+            return self._scheduler.why(job)
+
+    @property
+    def more(self) -> bool:
+        """Whether the last take gave up early, and another may find something."""
+        return self._scheduler.more
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing will start by itself."""
+        with self._mutex:
+            return self._scheduler.idle
+
+    def due_in_s(self) -> float | None:
+        """Return in how many seconds the time of a job comes, or None."""
+        due = self._scheduler.next_due_s()
+        return None if due is None else max(due - self._clock.now_ns() / NS_PER_S, 0.0)
+
+    def start(
+        self, pick: Pick, lock: tuple[str, int], worker: Identity | None, *, thread: bool = False
+    ) -> Decide:
+        """Return the rule that starts what was taken, with all that recovery must know."""
+        unit = pick.unit
+        return start(
+            pick.job,
+            pick.op_index,
+            now=self._clock.now_ns(),
+            livelock=lock[0],
+            worker=worker_record(worker, lock[1], thread=thread),
+            policy=Interruption.REQUEUE if unit is None else unit.interruption,
+            retries=None if unit is None else unit.retries,
+            timeout_s=None if unit is None else unit.timeout_s,
+            kind_limit=None if unit is None else unit.max_running,
+            locks=pick.locks,
+        )
+
+    def close(self) -> None:
+        """Look at the store no more."""
+        self._undo()
+
+
+def worker_record(worker: Identity | None, inode: int, *, thread: bool) -> dict[str, Any] | None:
+    """Return what a start's record says of the executing process; None for a claimant."""
+    if worker is None:
+        return None
+    record = {**worker.to_dict(), "inode": inode}
+    if thread:
+        # Its session is the owner's, which nobody may end because of one opcode.
+        record["sid"] = 0
+    return record
+
+
+def _is_canceling(entry: Entry | None) -> bool:
+    if entry is None or entry.document is None or not entry.live:
+        return False
+    return any(op["status"] == JobStatus.CANCELING for op in entry.document["ops"])

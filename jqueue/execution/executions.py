@@ -1,0 +1,129 @@
+"""What the owner knows of each execution and each worker, for as long as they live."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from jqueue.execution.burial import Burial
+from jqueue.execution.loop import Timer
+from jqueue.execution.processes import Identity
+from jqueue.job.change import Document
+
+
+class Lock(NamedTuple):
+    """A livelock's name and inode."""
+
+    name: str
+    inode: int
+
+
+class Channel(Protocol):
+    """The owner's end of one connection."""
+
+    def send(self, message: Any) -> None:
+        """Send, sooner or later, never blocking; a broken connection is found out elsewhere."""
+
+    def read_out(self) -> None:
+        """Deal with everything that has arrived, now."""
+
+    def close(self) -> None:
+        """Close, without waiting for what is unsent."""
+
+
+@dataclass(slots=True, eq=False)
+class Execution:
+    """One opcode in the hands of a worker or claimant, from the begin of its start to its end."""
+
+    job: int
+    op_index: int
+    kind: str
+    lock: Lock
+    token: int = 0
+    """0 until the record of the start is durable."""
+    identity: Identity | None = None
+    """The executing process; None for a claimant, and for a thread of the owner."""
+    worker: Worker | None = None
+    claimed: bool = False
+    counted: bool = True
+    """Whether the loss of its process counts as an interruption."""
+    denied: bool = False
+    """Whether the worker said that it never began."""
+    ended: bool = False
+    """Whether a finish of it is durable; only the answer may be lacking."""
+    timeout_s: float | None = None
+    timed_out: bool = False
+    timer: Timer | None = None
+    silence: Timer | None = None
+    burial: Burial | None = None
+
+    def stop_timers(self) -> None:
+        """Call off its timeout, and the limit of its silence."""
+        for timer in (self.timer, self.silence):
+            if timer is not None:
+                timer.cancel()
+        self.timer = self.silence = None
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One worker process (or thread), from its launch or its hello until nothing of it is left."""
+
+    identity: Identity | None
+    channel: Channel | None = None
+    process: subprocess.Popen[bytes] | None = None
+    pidfd: int = -1
+    lock: Lock | None = None
+    """The livelock of its next execution, while it is idle."""
+    execution: Execution | None = None
+    condemned: str | None = None
+    """Why it gets no further start and is killed."""
+    greeted: bool = False
+    silence: Timer | None = None
+    burial: Burial | None = None
+    thread: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log."""
+        return "a thread" if self.identity is None else f"process {self.identity.pid}"
+
+    def tell(self, message: Any) -> None:
+        """Send, if it is connected; what is lost is asked for again at the next connection."""
+        if self.channel is not None:
+            self.channel.send(message)
+
+
+@dataclass(slots=True, eq=False)
+class ClaimRequest:
+    """Somebody who waits for an opcode."""
+
+    lock: Lock
+    kinds: frozenset[str] | None
+    answer: Callable[[ClaimAnswer], None]
+    timer: Timer | None = None
+    execution: Execution | None = None
+    gone: bool = False
+
+
+class ClaimAnswer(NamedTuple):
+    """The claimed opcode: its token and job's document; None in `document` if none came."""
+
+    document: Document | None = None
+    op_index: int = 0
+    token: int = 0
+    attempt: int = 0
+
+
+@dataclass(slots=True)
+class Options:
+    """The numbers that an operator may set."""
+
+    workers: int = 2
+    max_running_jobs: int | None = None
+    kill_grace_s: float = 5.0
+    silence_s: float = 60.0
+    orphan_timeout_s: float = 3600.0
+    kinds: frozenset[str] = field(default_factory=frozenset)

@@ -1,0 +1,350 @@
+"""A worker's line to the queue's owner: it outlives owners, and loses and doubles nothing.
+
+What needs an answer is kept until the answer comes, and is sent again on each new connection, after
+a hello that says what is being executed.  One thread reads; whoever has something to say sends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from jqueue import errors
+from jqueue.errors import JQueueError
+from jqueue.execution.processes import Identity
+from jqueue.execution.wire import HELLO, READ_BYTES, WORKER_VERSION, Splitter, frame
+from jqueue.job import jsonio
+from jqueue.store.livelock import Livelock
+
+GATHER_S: Final = 0.05
+"""Log entries wait so long for others, so that a talkative unit costs few transactions."""
+MAX_BATCH_ENTRIES: Final = 500
+MAX_UNLOGGED_ENTRIES: Final = 100_000
+"""A unit that says more than its owner can keep has to wait."""
+UNLOGGED_RETRY_S: Final = 1.0
+RECONNECT_FIRST_S: Final = 0.01
+RECONNECT_MAX_S: Final = 0.5
+"""While there is no owner its socket is tried again, less and less often."""
+
+
+class Ended(BaseException):
+    """The owner sent the worker away, or none came in time: what it does counts no more."""
+
+
+class WorkerLine:
+    """The connection of one worker.  `dial` returns a connected socket, or raises OSError."""
+
+    def __init__(
+        self,
+        dial: Callable[[], socket.socket],
+        identity: Identity,
+        *,
+        orphan_timeout_s: float,
+        thread: bool = False,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._dial = dial
+        self._identity = identity
+        self._orphan_timeout_s = orphan_timeout_s
+        self._thread = thread
+        self._ended = ended
+        self._inbox: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
+        self._mutex = threading.RLock()
+        self._settled = threading.Condition(self._mutex)
+        self._socket: socket.socket | None = None
+        self._livelock: Livelock | None = None
+        self._execution: tuple[int, int, int] | None = None
+        self._unlogged: deque[tuple[int, list[Any]]] = deque()
+        self._unsent = 0
+        self._logged = 0
+        self._last_log_s = 0.0
+        self._calls: dict[str, tuple[list[Any], queue.SimpleQueue[list[Any] | None]]] = {}
+        self._finish: list[Any] | None = None
+        self._closed: str | None = None
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.on_cancel: Callable[[], None] = lambda: None
+
+    def start(self, livelock: Livelock) -> None:
+        """Connect, idle with this livelock, and read from now on."""
+        self._livelock = livelock
+        self._reconnect()
+        threading.Thread(target=self._read, name="line", daemon=True).start()
+
+    # For the thread that executes
+
+    def next(self) -> list[Any]:
+        """Return the next start.  Raises Ended."""
+        message = self._inbox.get()
+        if message is None:
+            self._raise_ended()
+        return message
+
+    def idle(self, livelock: Livelock) -> None:
+        """Say that it is ready for another opcode, with a new livelock."""
+        with self._mutex:
+            self._livelock = livelock
+            self._settled.notify_all()
+            if self._socket is not None:
+                self._send(["idle", livelock.name, livelock.inode])
+
+    def finish(
+        self, ok: bool, result: Any, children: list[Any] | None = None, on_refusal: str = "report"
+    ) -> None:
+        """Hand in the result, and return once it is kept.  Raises Ended."""
+        with self._mutex:
+            assert self._execution is not None
+            token = self._execution[2]
+            # What is unlogged goes along: one sync for all.
+            entries = [entry for _, entry in self._unlogged][len(self._unlogged) - self._unsent :]
+            self._finish = ["finish", token, entries, ok, result, children, on_refusal, False]
+            self._send(self._finish)
+            self._unsent = 0
+            self._finish[2] = [entry for _, entry in self._unlogged]
+            self._finish[-1] = True
+            self._unlogged.clear()
+        message = self._inbox.get()
+        if message is None:
+            self._raise_ended()
+
+    # For the unit, on any thread
+
+    def feedback(self, entries: list[list[Any]]) -> None:
+        """Pass log entries on, soon."""
+        with self._settled:
+            while len(self._unlogged) >= MAX_UNLOGGED_ENTRIES and self._closed is None:
+                self._settled.wait()
+            if self._closed is not None:
+                return
+            for entry in entries:
+                self._logged += 1
+                self._unlogged.append((self._logged, entry))
+            first = self._unsent == 0
+            self._unsent += len(entries)
+            due = time.monotonic() - self._last_log_s >= GATHER_S
+            if due or self._unsent >= MAX_BATCH_ENTRIES:
+                self._send_log()
+            elif first:
+                self._wake()
+
+    def progress(self, value: dict[str, Any]) -> None:
+        """Pass it on if there is an owner now; the next one says more."""
+        with self._mutex:
+            if self._execution is not None:
+                self._send(["progress", self._execution[2], value])
+
+    def submit(self, call: str, jobs: list[Any]) -> list[list[Any]]:
+        """Submit, and return the answers once they are durable."""
+        answers: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
+        with self._mutex:
+            if self._closed is not None or self._execution is None:
+                self._raise_ended()
+            message = ["submit", self._execution[2], call, jobs]
+            self._calls[call] = message, answers
+            self._send(message)
+        answer = answers.get()
+        if answer is None:
+            self._raise_ended()
+        if answer[0] == "refused":
+            kind = getattr(errors, answer[2], JQueueError)
+            raise kind(answer[3])
+        submitted: list[list[Any]] = answer[2]
+        return submitted
+
+    def _raise_ended(self) -> NoReturn:
+        raise Ended(self._closed or "the line is closed")
+
+    # Sending; the mutex is held
+
+    def _send(self, message: list[Any]) -> None:
+        if self._socket is None:
+            return
+        try:
+            self._socket.sendall(frame(message))
+        except OSError:
+            # The reader sees the end of what came before, then connects anew.
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_WR)
+
+    def _send_log(self, *, again: bool = False) -> None:
+        if again:
+            self._unsent = len(self._unlogged)
+        if not self._unsent or self._execution is None:
+            return
+        fresh = list(self._unlogged)[len(self._unlogged) - self._unsent :]
+        self._unsent = 0
+        self._last_log_s = time.monotonic()
+        for at in range(0, len(fresh), MAX_BATCH_ENTRIES):
+            batch = fresh[at : at + MAX_BATCH_ENTRIES]
+            entries = [entry for _, entry in batch]
+            self._send(["log", self._execution[2], batch[-1][0], entries, again])
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"\0")
+
+    # Reading
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._read_connection()
+                self._reconnect()
+        except Ended as ended:
+            self._close(str(ended))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker can't go on
+            self._close(f"the line failed: {type(error).__name__}: {error}")
+
+    def _read_connection(self) -> None:
+        assert self._socket is not None
+        splitter = Splitter()
+        while True:
+            self._gather()
+            try:
+                data = self._socket.recv(READ_BYTES)
+            except OSError:
+                return
+            if not data:
+                return
+            for text in splitter.feed(data):
+                self._receive(jsonio.loads(text))
+
+    def _gather(self) -> None:
+        """Return when there is something to read; send what was gathered meanwhile."""
+        assert self._socket is not None
+        while True:
+            left_s = None
+            with self._mutex:
+                if self._unsent:
+                    left_s = self._last_log_s + GATHER_S - time.monotonic()
+                    if left_s <= 0:
+                        self._send_log()
+                        left_s = None
+            stream = self._socket.fileno()
+            ready, _, _ = select.select([stream, self._wake_read], [], [], left_s)
+            if self._wake_read in ready:
+                os.read(self._wake_read, 4096)
+            if stream in ready:
+                return
+
+    def _receive(self, message: list[Any]) -> None:
+        handler = getattr(self, f"_on_{message[0]}", None)
+        # What a later owner may say beside these is none of this version's business.
+        if handler is not None:
+            with self._settled:
+                handler(message)
+
+    def _on_start(self, message: list[Any]) -> None:
+        if self._execution is not None:
+            raise Ended("it was told to start an opcode while it executes another")
+        self._execution = message[1], message[2], message[3]
+        self._inbox.put(message)
+
+    def _on_ok(self, message: list[Any]) -> None:
+        self._finish = self._execution = self._livelock = None
+        self._inbox.put(message)
+
+    def _on_again(self, _message: list[Any]) -> None:
+        if self._finish is not None:
+            self._send(self._finish)
+
+    def _on_logged(self, message: list[Any]) -> None:
+        while self._unlogged and self._unlogged[0][0] <= message[1]:
+            self._unlogged.popleft()
+        self._settled.notify_all()
+
+    def _on_unlogged(self, _message: list[Any]) -> None:
+        timer = threading.Timer(UNLOGGED_RETRY_S, self._log_again)
+        timer.daemon = True
+        timer.start()
+
+    def _on_submitted(self, message: list[Any]) -> None:
+        _, answers = self._calls.pop(message[1])
+        answers.put(message)
+
+    _on_refused = _on_submitted
+
+    def _on_cancel(self, _message: list[Any]) -> None:
+        self.on_cancel()
+
+    def _on_end(self, message: list[Any]) -> None:
+        raise Ended(message[1])
+
+    def _log_again(self) -> None:
+        with self._mutex:
+            self._send_log(again=True)
+
+    # Connecting
+
+    def _reconnect(self) -> None:
+        """Connect and say hello; raises Ended when no owner came in time."""
+        delay_s = RECONNECT_FIRST_S
+        with self._settled:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+            # Between two executions it has no livelock to name: that is a moment only.
+            while self._livelock is None and self._closed is None:
+                self._settled.wait()
+        end_s = time.monotonic() + self._orphan_timeout_s
+        while True:
+            if self._execution is not None and self._finish is None:
+                end_s = time.monotonic() + self._orphan_timeout_s
+            try:
+                connection = self._dial()
+            except OSError as error:
+                if time.monotonic() >= end_s:
+                    raise Ended("the queue has had no owner for too long") from error
+                time.sleep(delay_s)
+                delay_s = min(delay_s * 2, RECONNECT_MAX_S)
+                continue
+            with self._mutex:
+                self._socket = connection
+                self._say_all()
+            return
+
+    def _say_all(self) -> None:
+        """The hello, and everything that still lacks its answer."""
+        assert self._livelock is not None
+        job, at, token = self._execution or (0, 0, 0)
+        hello = {
+            "version": WORKER_VERSION,
+            **self._identity.to_dict(),
+            "livelock": self._livelock.name,
+            "inode": self._livelock.inode,
+            "job": job,
+            "op": at,
+            "token": token,
+            "thread": self._thread,
+        }
+        self._send_first(hello)
+        self._send_log(again=True)
+        for message, _ in self._calls.values():
+            self._send(message)
+        if self._finish is not None:
+            self._send(self._finish)
+
+    def _send_first(self, hello: dict[str, Any]) -> None:
+        assert self._socket is not None
+        with contextlib.suppress(OSError):
+            self._socket.sendall(frame({"method": HELLO, "args": [hello]}))
+
+    def _close(self, why: str) -> None:
+        with self._settled:
+            self._closed = why
+            self._settled.notify_all()
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+            calls, self._calls = self._calls, {}
+        for _, answers in calls.values():
+            answers.put(None)
+        self._inbox.put(None)
+        self._ended()

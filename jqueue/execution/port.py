@@ -1,0 +1,302 @@
+"""The owner's side of one worker connection: what each message means, and its answer.
+
+Messages count by their token: that of the execution which the queue has on this worker.  Whatever
+names another is stale, is refused, and ends the worker.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from jqueue.errors import InvalidJob, JQueueError, QueueFailed, Refused, TooLarge
+from jqueue.execution.executions import Channel, Execution, Lock, Worker
+from jqueue.execution.loop import Result
+from jqueue.execution.processes import Identity
+from jqueue.execution.runner import RETRY_S, Runner
+from jqueue.execution.wire import WORKER_VERSION
+from jqueue.job.failure import encode_error
+from jqueue.job.log import Log
+from jqueue.job.status import JobStatus
+from jqueue.queue.children import submit_children
+from jqueue.queue.finishing import finish
+from jqueue.queue.running import log, progress
+from jqueue.store import livelock
+
+_log = logging.getLogger(__name__)
+
+FINAL: Final = (JobStatus.SUCCESS, JobStatus.ERROR, JobStatus.QUEUED)
+
+
+class Port:
+    """Handles the messages of one worker's connection."""
+
+    def __init__(self, runner: Runner, worker: Worker, channel: Channel) -> None:
+        self._runner = runner
+        self._worker = worker
+        self._channel = channel
+        self._handlers: dict[str, Callable[..., None]] = {
+            "idle": self._idle,
+            "log": self._logged,
+            "progress": self._progress,
+            "submit": self._submit,
+            "finish": self._finish,
+        }
+
+    def receive(self, message: Any) -> None:
+        """Deal with a message.  Raises InvalidJob for what no worker of ours would send."""
+        try:
+            handler = self._handlers[message[0]]
+            arguments = message[1:]
+        except (TypeError, KeyError, IndexError):
+            raise InvalidJob(f"no message of a worker: {message!r:.80}") from None
+        try:
+            handler(*arguments)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InvalidJob(f"message {message[0]} can't be understood: {error}") from error
+
+    def closed(self) -> None:
+        """The connection is gone."""
+        self._runner.lost(self._worker, self._channel)
+
+    def _current(self, token: Any) -> Execution | None:
+        """Return the execution that a message is about, or end the worker, to whom it is stale."""
+        execution = self._worker.execution
+        if execution is not None and execution.token == token and not execution.denied:
+            return execution
+        self._end("what it sent is of no execution that the queue has on it")
+        return None
+
+    def _end(self, why: str) -> None:
+        self._worker.tell(["end", why])
+        self._runner.condemn(self._worker, why, grace_s=self._runner.options.kill_grace_s)
+
+    def _idle(self, name: str, inode: int) -> None:
+        runner, worker = self._runner, self._worker
+        execution = worker.execution
+        if worker.condemned is not None:
+            worker.tell(["end", worker.condemned])
+        elif execution is not None and not execution.ended:
+            deny(runner, worker, execution)
+        elif livelock.inode_of(runner.queue_fd, name) != inode:
+            self._end("its livelock is not in this queue")
+        else:
+            runner.ready(worker, Lock(name, inode))
+
+    def _logged(self, token: int, number: int, entries: list[Any], again: bool) -> None:
+        execution = self._current(token)
+        if execution is None:
+            return
+        if again:
+            entries = self._not_there(execution, entries)
+        decide = log(execution.job, execution.op_index, token, entries)
+        self._runner.loop.begin(decide, partial(self._log_done, number))
+
+    def _log_done(self, number: int, result: Result) -> None:
+        if result.error is None:
+            self._worker.tell(["logged", number])
+        elif isinstance(result.error, Refused):
+            self._end(str(result.error))
+        else:
+            self._worker.tell(["unlogged", number])
+
+    def _not_there(self, execution: Execution, entries: list[Any]) -> list[Any]:
+        """Return those of the entries, sent once before, that did not arrive."""
+        entry = self._runner.store.find(execution.job)
+        if entry is None or entry.document is None:
+            return entries
+        known = Log.of(entry.document["ops"][execution.op_index].get("log")).flatten()
+        there = [tuple_of(one[1:]) for one in known]
+        return [one for one in entries if tuple_of(one) not in there]
+
+    def _progress(self, token: int, value: Any) -> None:
+        execution = self._current(token)
+        if execution is not None:
+            decide = progress(execution.job, execution.op_index, token, value)
+            self._runner.loop.begin(decide, self._progress_done)
+
+    def _progress_done(self, result: Result) -> None:
+        if isinstance(result.error, Refused):
+            self._end(str(result.error))
+
+    def _submit(self, token: int, call: str, jobs: list[Any]) -> None:
+        execution = self._current(token)
+        if execution is None:
+            return
+        runner = self._runner
+        try:
+            decide = submit_children(
+                execution.job,
+                execution.op_index,
+                token,
+                call=call,
+                jobs=jobs,
+                now=runner.clock.now_ns(),
+                max_live_jobs=runner.max_live_jobs,
+                check=runner.check,
+            )
+        except InvalidJob as error:
+            self._submit_done(call, Result(error=error))
+            return
+        runner.loop.begin(decide, partial(self._submit_done, call))
+
+    def _submit_done(self, call: str, result: Result) -> None:
+        error = result.error
+        if error is None:
+            self._worker.tell(["submitted", call, [list(entry) for entry in result.answer]])
+        elif isinstance(error, Refused):
+            self._end(str(error))
+        else:
+            self._worker.tell(["refused", call, type(error).__name__, str(error)])
+
+    def _finish(
+        self,
+        token: int,
+        entries: list[Any],
+        ok: bool,
+        result: Any,
+        children: list[Any] | None,
+        on_refusal: str,
+        again: bool,
+    ) -> None:
+        execution = self._current(token)
+        if execution is None:
+            return
+        runner = self._runner
+        job, at = execution.job, execution.op_index
+        if again:
+            entries = self._not_there(execution, entries)
+        if entries:
+            runner.loop.begin(log(job, at, token, entries), self._last_log_done)
+        decide = finish(
+            job,
+            at,
+            token,
+            now=runner.clock.now_ns(),
+            ok=ok,
+            result=result,
+            children=children,
+            on_refusal="error" if on_refusal == "error" else "report",
+            max_live_jobs=runner.max_live_jobs,
+            check=runner.check,
+        )
+        runner.loop.begin(decide, partial(self._finish_done, execution))
+
+    def _last_log_done(self, result: Result) -> None:
+        if result.error is not None and not isinstance(result.error, Refused):
+            _log.warning("the last log entries of an opcode could not be kept: %s", result.error)
+
+    def _finish_done(self, execution: Execution, result: Result) -> None:
+        runner, worker, error = self._runner, self._worker, result.error
+        if error is None:
+            runner.finished(execution)
+            worker.tell(["ok", execution.token])
+        elif isinstance(error, Refused):
+            self._end(str(error))
+        elif _is_of_the_disk(error):
+            # Told later than at once: the disk won't be better in a moment.
+            _log.warning("the result of job %d can't be kept for now: %s", execution.job, error)
+            again = ["again", execution.token]
+            runner.loop.call_later(RETRY_S, lambda: worker.tell(again))
+        else:
+            failure = finish(
+                execution.job,
+                execution.op_index,
+                execution.token,
+                now=runner.clock.now_ns(),
+                ok=False,
+                result=encode_error(f"its result can't be kept: {error}"),
+            )
+            runner.loop.begin(failure, partial(self._finish_done, execution))
+
+
+def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port | None:
+    """Take a worker's hello; None if the worker is sent away."""
+    try:
+        identity = Identity.parse(hello)
+        version, name, inode = hello["version"], hello["livelock"], hello["inode"]
+        job, at, token = hello["job"], hello["op"], hello["token"]
+        thread = bool(hello.get("thread"))
+    except (TypeError, KeyError, AttributeError):
+        raise InvalidJob(f"no hello of a worker: {hello!r:.80}") from None
+    if identity is None or identity.pid != peer_pid or not livelock.is_name(name):
+        raise InvalidJob("a worker's hello must name its own process and livelock")
+    if version != WORKER_VERSION or not (thread or identity.is_alive()):
+        channel.send(["end", f"this owner speaks version {WORKER_VERSION}"])
+        return None
+    worker = None if thread else runner.find_worker(identity)
+    if worker is None:
+        worker = next((one for one in runner.workers if one.thread and not one.greeted), None)
+    if worker is None or thread != worker.thread:
+        worker = _adopt(runner, identity)
+    port = Port(runner, worker, channel)
+    worker.channel, worker.greeted = channel, True
+    if worker.silence is not None:
+        worker.silence.cancel()
+        worker.silence = None
+    if worker.condemned is not None:
+        channel.send(["end", worker.condemned])
+        return port
+    lock = Lock(name, inode)
+    if token:
+        _resume(runner, worker, (job, at, token), lock)
+    else:
+        port.receive(["idle", name, inode])
+    return port
+
+
+def _adopt(runner: Runner, identity: Identity) -> Worker:
+    """Take in a worker of an owner before, with what the records have on it."""
+    worker = Worker(identity)
+    runner.workers.add(worker)
+    runner.watch_process(worker)
+    for execution in runner.executions.values():
+        if execution.identity != identity or execution.worker is not None:
+            continue
+        if execution.burial is not None:
+            runner.condemn(worker, "what it ran is being ended")
+        else:
+            execution.worker = worker
+            worker.execution = execution
+    return worker
+
+
+def _resume(runner: Runner, worker: Worker, named: tuple[int, int, int], lock: Lock) -> None:
+    """The worker says what it executes: adopted if the queue has the same on it."""
+    job, at, token = named
+    execution = worker.execution
+    if execution is not None and (execution.job, execution.op_index, execution.token) == named:
+        if execution.silence is not None:
+            _log.info("opcode %d of job %d goes on in %s", at, job, worker.name)
+            execution.silence.cancel()
+            execution.silence = None
+        return
+    entry = runner.store.find(job)
+    ops = [] if entry is None or entry.document is None else entry.document["ops"]
+    op = ops[at] if isinstance(at, int) and 0 <= at < len(ops) else {}
+    if execution is None and op.get("token") == token and op.get("status") in FINAL:
+        # Its finish was kept, the answer was lost: the finish comes again.
+        worker.execution = Execution(job, at, "", lock, token, worker.identity, worker, ended=True)
+        return
+    worker.tell(["end", "the queue has something else on it"])
+    if execution is not None:
+        deny(runner, worker, execution)
+    else:
+        runner.condemn(worker, "what it executes is stale")
+
+
+def deny(runner: Runner, worker: Worker, execution: Execution) -> None:
+    """The worker doesn't know what the queue has on it: that was never begun."""
+    execution.denied = True
+    runner.condemn(worker, f"it never began opcode {execution.op_index} of job {execution.job}")
+
+
+def tuple_of(value: Any) -> Any:
+    """Return lists as tuples, for comparing."""
+    return tuple(tuple_of(one) for one in value) if isinstance(value, list) else repr(value)
+
+
+def _is_of_the_disk(error: JQueueError) -> bool:
+    return not isinstance(error, TooLarge | InvalidJob) or isinstance(error, QueueFailed)

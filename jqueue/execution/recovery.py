@@ -1,0 +1,177 @@
+"""What an owner finds at its start: opcodes that were running, and what becomes of each.
+
+    livelock held, worker alive   it is expected to say hello, and goes on; silent: killed, judged
+    livelock free                 what is left of its session is killed, then it is judged
+    canceling                     its end goes on
+    a claimant's                  judged when its livelock is free
+    Ganeti's, or without a start  judged at once
+
+Judged is by the policy that the record of its start holds.  Such a loss is not counted against the
+limit: the worker didn't die under a living owner (but a thread of the owner did).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from jqueue.execution.burial import Burial
+from jqueue.execution.executions import Execution, Lock
+from jqueue.execution.processes import Identity, boot_id, session_members
+from jqueue.execution.runner import Runner
+from jqueue.job.interruption import Interruption, is_unresolved
+from jqueue.job.state import Entry
+from jqueue.job.status import JobStatus
+from jqueue.job.transitions import next_op
+from jqueue.queue.running import stop_waiting
+from jqueue.store import livelock
+from jqueue.store.protocol import Snapshot
+
+_log = logging.getLogger(__name__)
+
+
+class Found(NamedTuple):
+    """One opcode that was running, waiting, or set aside."""
+
+    job: int
+    op_index: int
+    op: dict[str, Any]
+    lock: Lock | None
+    identity: Identity | None
+    fate: str
+    """What recovery does: adopt, kill, wait, judge, requeue, or leave."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as `recover --plan` shows it."""
+        policy = self.op.get("interruption", Interruption.REQUEUE.value)
+        return {
+            "job": self.job,
+            "op": self.op_index,
+            "status": self.op["status"],
+            "fate": self.fate,
+            "policy": policy,
+            "pid": None if self.identity is None else self.identity.pid,
+            "text": _TEXTS[self.fate].format(policy=policy),
+        }
+
+
+_TEXTS = {
+    "adopt": "its worker lives: it is adopted, and goes on",
+    "kill": "it is being canceled: its worker is killed, then it is canceled",
+    "wait": "its claimant lives: it goes on",
+    "judge": "nothing of it lives: by its policy, {policy}",
+    "bury": "its worker is dead, but has left processes: they are killed, then by policy, {policy}",
+    "requeue": "it waited: it is queued again",
+    "leave": "it is set aside until somebody says what happened (jqueue resolve)",
+}
+
+
+def find(moment: Snapshot, queue_fd: int) -> Iterator[Found]:
+    """Yield what was running, waiting or set aside, and its fate; changes nothing."""
+    counts = (moment.find(f"count/{status}") for status in ("running", "canceling", "waiting"))
+    if not any(counts):
+        return
+    for job in moment.open_ids():
+        entry: Entry | None = moment.find(job)
+        document = None if entry is None or not entry.live else entry.document
+        at = None if document is None else next_op(document)
+        if document is not None and at is not None:
+            op = document["ops"][at]
+            if op["status"] != JobStatus.QUEUED:
+                yield _examine(queue_fd, job, at, op)
+
+
+def _examine(queue_fd: int, job: int, at: int, op: dict[str, Any]) -> Found:
+    if op["status"] == JobStatus.WAITING:
+        fate = "leave" if is_unresolved(op) else "requeue"
+        return Found(job, at, op, None, None, fate)
+    name, worker = op.get("livelock"), op.get("worker")
+    if not isinstance(name, str) or not livelock.is_name(name):
+        return Found(job, at, op, None, None, "judge")
+    recorded = worker.get("inode") if isinstance(worker, dict) else None
+    inode = livelock.inode_of(queue_fd, name)
+    if recorded is not None and inode is not None and inode != recorded:
+        # The directory is a copy: that process works for the original, and is none of ours.
+        return Found(job, at, op, None, None, "judge")
+    lock = Lock(name, recorded if recorded is not None else inode or 0)
+    identity = Identity.parse(worker)
+    held = inode is not None and not livelock.is_free(queue_fd, name, inode=inode)
+    if identity is None:
+        return Found(job, at, op, lock, None, "wait" if held else "judge")
+    if inode is None:
+        # Nothing proves that the process is ours: a copy without its livelocks looks the same.
+        return Found(job, at, op, lock, None, "judge")
+    if op["status"] == JobStatus.CANCELING:
+        return Found(job, at, op, lock, identity, "kill")
+    if held and identity.is_alive():
+        return Found(job, at, op, lock, identity, "adopt")
+    left = held or session_members(identity)
+    return Found(job, at, op, lock, identity, "bury" if left else "judge")
+
+
+def recover(runner: Runner) -> list[dict[str, Any]]:
+    """Begin to do what each fate says; return the descriptions, for the log and the summary."""
+    described = []
+    with runner.store.snapshot() as moment:
+        for found in find(moment, runner.queue_fd):
+            described.append(found.describe())
+            _recover(runner, found)
+    for one in described:
+        _log.info("job %(job)d, opcode %(op)d was %(status)s: %(text)s", one)
+    return described
+
+
+def _recover(runner: Runner, found: Found) -> None:
+    if found.fate == "leave":
+        return
+    if found.fate == "requeue":
+        runner.loop.begin(stop_waiting(found.job, found.op_index), lambda _: runner.wake())
+        return
+    execution = Execution(
+        found.job,
+        found.op_index,
+        "",
+        found.lock or Lock("", 0),
+        found.op.get("token") or 0,
+        found.identity,
+        claimed=found.identity is None,
+        counted=found.fate == "wait" or _ran_in_owner(found.op),
+    )
+    given = found.op["input"]
+    execution.kind = str(given.get("OP_ID", "")) if isinstance(given, dict) else ""
+    runner.executions[found.job] = execution
+    if found.fate == "adopt":
+        execution.silence = runner.loop.call_later(
+            runner.options.silence_s, lambda: runner.end(execution, "its worker is silent")
+        )
+        runner.arm_timeout(execution, found.op, _spent_s(found.op))
+    else:
+        grace_s = runner.options.kill_grace_s if found.fate == "kill" else None
+        _bury(runner, execution, found.lock, grace_s)
+
+
+def _bury(runner: Runner, execution: Execution, lock: Lock | None, grace_s: float | None) -> None:
+    execution.burial = Burial(
+        runner.loop,
+        runner.queue_fd,
+        execution.identity,
+        lock,
+        lambda: runner.judge(execution),
+        grace_s=grace_s,
+    )
+
+
+def _ran_in_owner(op: dict[str, Any]) -> bool:
+    """Whether a thread of the owner executed it: it may be what ended the owner, each time anew."""
+    worker = op.get("worker")
+    if not isinstance(worker, dict):
+        return False
+    return worker.get("sid") == 0 and worker.get("boot_id") == boot_id()
+
+
+def _spent_s(op: dict[str, Any]) -> float:
+    """How long it has run, as far as the clock can be believed."""
+    began = op.get("exec_timestamp")
+    return 0.0 if began is None else max(time.time() - began[0] - began[1] / 1e6, 0.0)

@@ -1,0 +1,79 @@
+"""Frames on the queue's socket, and the messages between the owner and its workers.
+
+A frame is one JSON text and the byte 0x03, as in Ganeti's LUXI; JSON never holds that byte raw.  A
+worker's first frame is `{"method": "WorkerHello", "args": [hello]}`; all that follow, both ways,
+are arrays whose first member is the kind:
+
+    worker to owner                                        owner to worker
+    ["idle", livelock, inode]                              ["start", job, op, token, attempt, …]
+    ["log", token, n, [[time, type, message], …], again]   ["logged", n]
+    ["progress", token, value]
+    ["submit", token, call, jobs]                          ["submitted", call, answers]
+                                                           ["refused", call, class, text]
+    ["finish", token, entries, ok, result, children, on_refusal, again]
+                                                           ["ok", token]   ["again", token]
+                                                           ["end", why]
+
+`again` marks what was sent before on a connection that broke: its log entries may be there already.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from jqueue.errors import TooLarge
+from jqueue.job import jsonio
+
+END: Final = b"\x03"
+HELLO: Final = "WorkerHello"
+WORKER_VERSION: Final = 1
+MAX_FRAME_BYTES: Final = 64 << 20
+"""No message is longer than a record of the journal, which it would have to fit."""
+READ_BYTES: Final = 256 << 10
+
+
+def frame(message: Any) -> bytes:
+    """Return a message as it goes over the socket."""
+    return jsonio.dumps(message) + END
+
+
+class Splitter:
+    """Takes bytes as they come and gives whole frames; holds at most one frame of `limit` bytes."""
+
+    def __init__(self, limit_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self._rest = bytearray()
+        self._searched = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the frames that `data` completes, without their ends.
+
+        Raises TooLarge; nothing after that can be understood.
+        """
+        if not self._rest and data.endswith(END) and data.count(END) == 1:
+            self._check(len(data) - 1)
+            return [data[:-1]]
+        self._rest += data
+        at = self._rest.find(END, self._searched)
+        if at < 0:
+            self._searched = len(self._rest)
+            self._check(self._searched)
+            return []
+        *frames, rest = bytes(self._rest).split(END)
+        self._rest, self._searched = bytearray(rest), len(rest)
+        for each in (*frames, rest):
+            self._check(len(each))
+        return frames
+
+    @property
+    def pending_bytes(self) -> int:
+        """How much of an unfinished frame is here."""
+        return len(self._rest)
+
+    def _check(self, size_bytes: int) -> None:
+        if size_bytes > self._limit_bytes:
+            raise TooLarge(
+                f"a message of more than {self._limit_bytes} bytes; the connection is closed",
+                size_bytes=size_bytes,
+                limit_bytes=self._limit_bytes,
+            )

@@ -1,0 +1,145 @@
+"""A worker: `python -m jqueue.execution.worker CONFIG` carries out opcodes, one after another.
+
+It is exec'd in a session of its own, takes its own livelocks, and outlives the owner that launched
+it: see `line.WorkerLine`.  CONFIG is a JSON object: queue, load, path, orphan_timeout_s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+from jqueue.execution import builtin as _builtin  # noqa: F401 - declares the kinds of every queue
+from jqueue.execution import processes
+from jqueue.execution.context import Context, to_inputs
+from jqueue.execution.line import Ended, WorkerLine
+from jqueue.execution.units import UNITS, ResultWithJobs, Unit, load
+from jqueue.job import jsonio
+from jqueue.job.failure import encode_error
+from jqueue.job.jsonio import check_storable
+from jqueue.store import livelock
+
+SOCKET = "socket"
+
+
+class Executor:
+    """Takes starts from a line, carries them out, hands the results in."""
+
+    def __init__(self, line: WorkerLine, queue_fd: int, units: Mapping[str, Unit]) -> None:
+        self._line = line
+        self._queue_fd = queue_fd
+        self._units = units
+        self.context: Context | None = None
+        line.on_cancel = self.cancel
+
+    def run(self) -> None:
+        """Work until the line ends."""
+        held = livelock.take(self._queue_fd, "worker")
+        try:
+            self._line.start(held)
+            while True:
+                message = self._line.next()
+                self._carry_out(message, held)
+                livelock.release(self._queue_fd, held)
+                held = livelock.take(self._queue_fd, "worker")
+                self._line.idle(held)
+        except Ended:
+            livelock.release(self._queue_fd, held)
+
+    def cancel(self) -> None:
+        """Tell the unit that somebody wants it to end."""
+        context = self.context
+        if context is not None:
+            context.cancel_requested = True
+
+    def _carry_out(self, message: list[Any], held: livelock.Livelock) -> None:
+        _, job, at, _token, attempt, priority, op_input = message
+        self.context = Context(job, at, attempt, priority, self._line, livelock_fd=held.fd)
+        try:
+            ok, result, children, on_refusal = self._execute(op_input, self.context)
+        finally:
+            self.context = None
+        self._line.finish(ok, result, children, on_refusal)
+
+    def _execute(
+        self, op_input: dict[str, Any], context: Context
+    ) -> tuple[bool, Any, list[Any] | None, str]:
+        try:
+            unit = self._unit(op_input["OP_ID"])
+            value = unit.function(unit.parse(op_input), context)
+            if isinstance(value, ResultWithJobs):
+                others = check_storable(value.others)
+                return True, others, to_inputs(value.jobs), value.on_refusal
+            return True, check_storable(value), None, "report"
+        except Ended:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a unit raises is its result
+            return False, encode_error(error), None, "report"
+
+    def _unit(self, op_id: str) -> Unit:
+        unit = self._units.get(op_id)
+        if unit is None:
+            raise LookupError(f"no logical unit for {op_id} is loaded here")
+        return unit
+
+
+def dial(queue_fd: int) -> socket.socket:
+    """Connect to the socket of the queue's owner, however long its path is.  Raises OSError."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{queue_fd}/{SOCKET}")
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def main(arguments: list[str]) -> int:
+    """Be a worker until nobody needs one any more."""
+    config = jsonio.loads(arguments[0].encode())
+    sys.path[:] = config["path"]
+    os.dup2(2, 1)  # what a unit prints goes where the owner's log goes, never into its answers
+    queue_fd = os.open(config["queue"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    executor: Executor | None = None
+
+    def on_term(_number: int, _frame: FrameType | None) -> None:
+        if executor is None or executor.context is None:
+            os._exit(0)
+        executor.cancel()
+
+    signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for source in config["load"]:
+        load(source)
+    identity = processes.myself()
+    line = WorkerLine(
+        lambda: dial(queue_fd),
+        identity,
+        orphan_timeout_s=config["orphan_timeout_s"],
+        ended=lambda: _leave(executor),
+    )
+    executor = Executor(line, queue_fd, UNITS)
+    executor.run()
+    return 0
+
+
+def _leave(executor: Executor | None) -> None:
+    """The line has ended: a unit that still executes does so for nobody."""
+    if executor is not None and executor.context is not None:
+        executor.cancel()
+        with contextlib.suppress(OSError):
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1.0)
+        with contextlib.suppress(OSError):
+            os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
