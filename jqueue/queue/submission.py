@@ -69,13 +69,11 @@ def submit_entry(entry: Entry, terms: Terms) -> Decide:
                 raise Answered(found)
             if found is not None and key is not None:
                 return reply([key_change(key, digest, [Submission(True, found)])], found)
-        entry_now, terms_now = entry, terms
-        if layer.find("drain") is not None:
-            entry_now = _despite_drain(layer, entry, terms)
+        [ready] = _admitted(layer, [entry], terms)
         serial = layer.find("serial") or 0
         if serial >= terms.max_live_jobs:
             _refuse_if_full(layer, terms)
-        document = _document(layer, serial + 1, entry_now, 0, (), terms_now)
+        document = _document(layer, serial + 1, ready, 0, (), terms)
         changes: list[Change] = [Submitted(document)]
         if key is not None:
             changes.append(key_change(key, digest, [Submission(True, serial + 1)]))
@@ -106,11 +104,7 @@ def submit_many(
             known = known_answer(layer, key, digest, terms.now)
             if known is not None:
                 raise Answered(known)
-        if layer.find("drain") is not None:
-            ready = [_despite_drain(layer, entry, terms) for entry in entries]
-        else:
-            ready = entries
-        answers, changes, refusal = place(layer, ready, terms)
+        answers, changes, refusal = place(layer, _admitted(layer, entries, terms), terms)
         if atomic and refusal is not None:
             raise refusal
         if not changes:
@@ -216,15 +210,23 @@ def _about_entry(refusal: JQueueError, index: int) -> JQueueError:
     return InvalidJob(text, index=refusal.index, field=refusal.field)
 
 
-def _despite_drain(layer: Layer, entry: Entry, terms: Terms) -> Entry:
-    """The entry for a drained queue.  Raises QueueDrained unless the terms say `despite_drain`."""
+def _admitted(layer: Layer, entries: list[Entry], terms: Terms) -> list[Entry]:
+    """The entries, if the queue takes submissions.
+
+    A drained one does under terms `despite_drain`: the reason trails then say so.  Raises
+    QueueDrained.
+    """
+    flag = layer.find("drain")
+    if flag is None:
+        return entries
     if not terms.despite_drain:
-        raise drained(layer.find("drain"))
-    inputs = [
-        {
-            **given,
-            "reason": extend(given.get("reason"), "jqueue:drain", "submitted despite", terms.now),
-        }
-        for given in entry.inputs
+        raise drained(flag)
+    return [
+        entry._replace(inputs=[_submitted_despite(given, terms.now) for given in entry.inputs])
+        for entry in entries
     ]
-    return entry._replace(inputs=inputs)
+
+
+def _submitted_despite(given: Mapping[str, Any], now: int) -> dict[str, Any]:
+    trail = extend(given.get("reason"), "jqueue:drain", "submitted despite", now)
+    return {**given, "reason": trail}

@@ -119,6 +119,8 @@ def test_a_drained_queue_refuses_submissions_and_says_why():
     for submit in (
         lambda: queue.submit([delay()]),
         lambda: queue.submit_many([[delay()]]),
+        lambda: queue.submit_many([[]]),
+        lambda: queue.submit_many([]),
         lambda: queue.submit([delay()], key="k", unique="u"),
     ):
         with pytest.raises(QueueDrained, match="moving house"):
