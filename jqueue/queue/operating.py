@@ -117,7 +117,7 @@ def archive(job: int, *, now: int) -> Decide:
 
 def archive_many(jobs: Iterable[int], *, ended_before: int, now: int) -> Decide:
     """Archive those of `jobs` that are finalized and ended by then (ns); the answer is how many."""
-    candidates = list(jobs)
+    candidates = list(dict.fromkeys(jobs))
 
     def decide(layer: Layer) -> Reply:
         changes = [

@@ -1,11 +1,12 @@
 import pytest
 
 from jqueue.errors import JobNotFound, Refused
-from jqueue.job.change import Pruned
+from jqueue.job import new_document
+from jqueue.job.change import Pruned, Submitted
 from jqueue.job.dependency import Verdict
 from jqueue.queue.dependencies import judge_dependencies
 from jqueue.store.protocol import Transaction
-from tests.unit.queue.making import begin, delay, end, lsn, new_queue, op_of, run, statuses
+from tests.unit.queue.making import NOON, begin, delay, end, lsn, new_queue, op_of, run, statuses
 
 
 def judge(queue, job):
@@ -118,6 +119,17 @@ def test_a_running_opcode_is_not_judged_again():
     assert judge(queue, job) is Verdict.CONTINUE
     with pytest.raises(JobNotFound):
         judge(queue, 99)
+
+
+def test_what_runs_in_a_queue_taken_over_is_not_judged_whatever_became_of_its_target():
+    queue = new_queue()
+    queue.submit([delay()])
+    queue.cancel(1)
+    document = new_document(2, [delay(depends=[[1, ["success"]]])], now=NOON)
+    document["ops"][0]["status"] = "running"
+    queue.store.commit(Transaction("found", (Submitted(document),)))
+    assert judge(queue, 2) is Verdict.CONTINUE
+    assert statuses(queue, 2) == ["running"]
 
 
 def test_the_fate_of_a_target_is_forgotten_with_its_last_dependent():

@@ -5,6 +5,7 @@ import pytest
 from jqueue.errors import InvalidJob, JobNotFound, QueueDrained, Refused
 from jqueue.job.change import Pruned, Quarantined
 from jqueue.queue.core import ARCHIVE_CHUNK
+from jqueue.queue.operating import archive_many
 from jqueue.queue.running import interrupted, wait_for_locks
 from jqueue.store.protocol import Transaction
 from tests.unit.queue.making import (
@@ -245,6 +246,13 @@ def test_auto_archive_takes_all_that_are_old_enough():
     assert [job.id for job in queue.jobs()] == [number + 1, number + 2]
     assert queue.auto_archive(0) == (1, 0)
     assert queue.count() == 1
+
+
+def test_a_job_that_is_not_finished_is_never_archived_along():
+    queue = queue_of([delay()], [delay()])
+    queue.cancel(2)
+    assert queue.ask(archive_many([1, 2, 2, 9], ended_before=NOON, now=NOON)) == 1
+    assert not queue.job(1).archived
 
 
 @pytest.mark.parametrize("age", [0, -1, -math.inf, 0.0])

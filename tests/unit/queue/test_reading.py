@@ -80,7 +80,8 @@ def test_a_listing_lets_go_of_its_moment_when_it_is_read_closed_or_dropped():
     queue = mixed()
     snapshot = queue.store.snapshot
     queue.reader._snapshot = lambda: Watched(snapshot())
-    list(queue.jobs())
+    whole = queue.jobs()
+    assert len(list(whole)) == 4
     assert len(closed) == 1
     with queue.jobs() as jobs:
         next(jobs)
@@ -109,6 +110,21 @@ def test_counts_follow_the_live_jobs():
     assert queue.count(statuses="canceled") == 0
     assert queue.count(statuses=[]) == 0
     assert queue.reader.count() == 4
+
+
+def test_a_job_that_moves_while_the_counts_are_read_is_counted_once():
+    queue = new_queue()
+    queue.submit([delay()])
+    find = queue.store.find
+
+    def find_and_start(key):
+        value = find(key)
+        if key == "count/queued" and value:
+            begin(queue, 1)
+        return value
+
+    queue.store.find = find_and_start
+    assert queue.count() == 1
 
 
 def test_status_is_of_one_moment():
