@@ -1,1 +1,1 @@
-"""Offline tools for a queue directory: they read it without a daemon and without its lock."""
+"""Offline tools: look at any queue directory, dead or alive, and change nothing."""

@@ -36,7 +36,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class OpSet:
-    """Some values of one opcode are replaced; a value of None removes a key of ours, and is null in Ganeti's."""
+    """Some values of one opcode are replaced.
+
+    A value of None removes a key of ours, and is null in Ganeti's.
+    """
 
     kind: Literal["op"] = field(init=False, default="op")
     job: int

@@ -47,8 +47,18 @@ KEY_LIFETIME_S: Final = 86_400.0
 """How long after its job was archived a user's key still names it."""
 
 _KEPT_WHEN_NONE: Final = frozenset(
-    "status result log priority start_timestamp exec_timestamp end_timestamp"
-    " received_timestamp livelock process_id".split()
+    {
+        "status",
+        "result",
+        "log",
+        "priority",
+        "start_timestamp",
+        "exec_timestamp",
+        "end_timestamp",
+        "received_timestamp",
+        "livelock",
+        "process_id",
+    }
 )
 
 
@@ -62,7 +72,10 @@ class Place(StrEnum):
 
 
 class Entry(NamedTuple):
-    """A job as the state knows it: its document (None once gone), its place, the LSN that made it so."""
+    """A job as the state knows it.
+
+    Its document (None once gone), its place, the LSN that made it so.
+    """
 
     document: Document | None
     place: Place
@@ -126,7 +139,10 @@ def job_dependencies(document: Document) -> set[int]:
 
 
 def updated(values: Values, base: Document) -> Document:
-    """Return `base` with `values` in place; None removes a key that Ganeti's format does not have."""
+    """Return `base` with `values` in place.
+
+    None removes a key that Ganeti's format does not have.
+    """
     result = {**base, **values}
     for key, value in values.items():
         if value is None and key not in _KEPT_WHEN_NONE:

@@ -1,0 +1,1 @@
+"""The store floor: transactions, and the engines that make them durable."""

@@ -122,7 +122,7 @@ class Checkpointer:
             with self._wake:
                 self._wake.wait_for(lambda: self._closing, RETRY_S)
         except JQueueError as error:
-            _log.error("checkpoint stopped: %s", error)  # noqa: TRY400 - a refusal, not our bug
+            _log.error("checkpoint stopped: %s", error)
 
     def checkpoint(self, *, closing: bool = False) -> None:
         """Write and sync every file that is behind now, and retire the journal up to here.
@@ -158,7 +158,10 @@ class Checkpointer:
         self._drop_history()
 
     def _say(self, through: int, *, closing: bool) -> int:
-        """Make durable what files reflect: through LSN `through`, or the record itself if nothing came since."""
+        """Make durable what files reflect.
+
+        Through LSN `through`, or the record itself if nothing came since.
+        """
         said: dict[str, Any] = {}
 
         def decide(layer: Layer) -> Transaction:

@@ -127,7 +127,10 @@ class DirectoryStore:
             raise
 
     def _begin(self, found: opening.Found) -> None:
-        """Go from what was found to a queue that can be written: a new segment, and files to follow."""
+        """Go from what was found to a queue that can be written.
+
+        A new segment, and files to follow.
+        """
         disk = self.disk
         opening.remove_temps(disk)
         self.ledger = Ledger(
@@ -355,15 +358,14 @@ class DirectorySnapshot:
         if key in self._before:
             return self._before[key]
         entry = self._store.find(key)
-        return self._before[key] if key in self._before else entry
+        return self._before.get(key, entry)
 
     def job_ids(self, *, archived: bool = False) -> list[int]:
         """Return the IDs of all live (and archived) jobs, ascending."""
         disk = self._store.disk
         last = self._values.get("serial") or 0
-        found = {
-            job for job in map(parse_job_file_name, disk.names()) if job is not None and job <= last
-        }
+        names = map(parse_job_file_name, disk.names())
+        found: set[int] = {job for job in names if job is not None and job <= last}
         if archived:
             found.update(job for job in opening.archived_ids(disk) if job <= last)
         for source in (dict(self._before), self._values):

@@ -60,7 +60,10 @@ class Files:
         self._dirty[job] = entry
 
     def note_found(self, job: int, entry: Entry) -> None:
-        """Learn at opening that the journal implies this file: it is written anew, whatever it holds."""
+        """Learn at opening that the journal implies this file.
+
+        It is written anew, whatever it holds.
+        """
         self._dirty[job] = entry
 
     @property

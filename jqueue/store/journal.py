@@ -174,7 +174,10 @@ class Journal:
     # The ledger's Log
 
     def encode(self, lsn: int, durable: int, layer: Layer, transaction: Transaction) -> Encoded:
-        """Return the record's line, documents before the change included where the segment lacks them."""
+        """Return the record's line.
+
+        Documents before the change included where the segment lacks them.
+        """
         if self.reserve_spent and not transaction.essential:
             raise DiskFull(
                 f"{self.disk.path}: the disk is full; nothing was changed", path=str(self.disk.path)

@@ -5,13 +5,13 @@ journal order, under one mutex.  *durable* is what readers see; it advances afte
 ledger keeps *next* whole and, for keys whose newest value is not yet durable, the durable value
 beside it.
 
-The thread that finds nobody syncing becomes the leader: it takes all records gathered so far, writes
-them with one call, syncs once, and hands the lead to a waiter of those that gathered meanwhile.  The
-same code serves every engine; what makes records durable is its `Log`.
+The thread that finds nobody syncing becomes the leader: it takes all records gathered so far,
+writes them with one call, syncs once, and hands the lead to a waiter of those that gathered
+meanwhile.  The same code serves every engine; what makes records durable is its `Log`.
 
-Failures (DESIGN section 5): a failed write fails the batch and everything appended after it; the cut
-is synced before anyone is told; *next* falls back to *durable*; then each record of the batch is
-tried alone, its rule run anew.  A failed sync or cut stops the ledger: `OutcomeUnknown`.
+A failed write fails the batch and everything appended after it; the cut is synced before anyone is
+told; *next* falls back to *durable*; then each record of the batch is tried alone, its rule run
+anew.  A failed sync or cut stops the ledger: `OutcomeUnknown`.
 """
 
 from __future__ import annotations
@@ -67,10 +67,14 @@ class Log(Protocol):
 
 
 class Record:
-    """One transaction on its way: appended, then durable, refused or failed.  Serves as the ticket."""
+    """One transaction on its way: appended, then durable, refused or failed.
+
+    Serves as the ticket.
+    """
 
     __slots__ = (
-        "_decide", "_ledger", "alone", "batch", "encoded", "error", "gate", "layer", "lsn", "settled", "transaction"
+        "_decide", "_ledger", "alone", "batch", "encoded", "error", "gate", "layer", "lsn",
+        "settled", "transaction",
     )  # fmt: skip
 
     def __init__(self, ledger: Ledger, decide: Decide) -> None:
@@ -105,9 +109,9 @@ class Ledger:
         values: dict[Key, Any],
         *,
         last_lsn: Lsn = 0,
-        load: Callable[[Key], Any] = lambda key: None,
+        load: Callable[[Key], Any] = lambda _: None,
         transactions: Iterable[tuple[str, Lsn]] = (),
-        after: Callable[[Record], None] = lambda record: None,
+        after: Callable[[Record], None] = lambda _: None,
         path: str = "",
     ) -> None:
         self.mutex = threading.Lock()
@@ -172,7 +176,10 @@ class Ledger:
         return self.find(key)
 
     def durable_items(self) -> dict[Key, Any]:
-        """Return a copy of the durable values at hand, unloaded ones as bytes; the caller holds the mutex."""
+        """Return a copy of the durable values at hand, unloaded ones as bytes.
+
+        The caller holds the mutex.
+        """
         items = dict(self.values)
         for key, value in self.pending_values.items():
             if value is None:
@@ -182,7 +189,10 @@ class Ledger:
         return items
 
     def evict(self, key: Key, entry: Any, stub: bytes | None = None) -> None:
-        """Let go of a value that its file now holds, unless a newer one has come; `stub` stays in its place."""
+        """Let go of a value that its file now holds, unless a newer one has come.
+
+        `stub` stays in its place.
+        """
         with self.mutex:
             if key in self.pending_values or self.values.get(key) is not entry:
                 return
@@ -205,7 +215,7 @@ class Ledger:
 
     def commit(self, transaction: Transaction) -> Committed:
         """Append plain data and wait."""
-        return self.transact(lambda layer: transaction)
+        return self.transact(lambda _: transaction)
 
     def _append(self, record: Record) -> None:
         with self.mutex:
@@ -299,7 +309,10 @@ class Ledger:
             self._lead(record)
 
     def _lead(self, own: Record) -> None:
-        """Write and sync one batch, settle it, and hand the lead on unless `own` is still waiting."""
+        """Write and sync one batch, settle it.
+
+        And hand the lead on unless `own` is still waiting.
+        """
         with self.mutex:
             batch = self._gather()
         settled = batch
@@ -322,7 +335,10 @@ class Ledger:
         return batch
 
     def _hand_on(self, settled: list[Record], own: Record) -> None:
-        """Wake the next leader first, so that the disk rests as little as can be, then the settled."""
+        """Wake the next leader first, so that the disk rests as little as can be.
+
+        Then the settled.
+        """
         with self.mutex:
             for record in settled:
                 record.settled = True
@@ -340,7 +356,10 @@ class Ledger:
             gate.release()
 
     def _make_durable(self, batch: list[Record]) -> list[Record]:
-        """Return the records that are settled now: the batch, or on a failure those after it too."""
+        """Return the records that are settled now.
+
+        The batch, or on a failure those after it too.
+        """
         writing = [record.encoded for record in batch if record.layer is not None]
         if writing:
             try:
@@ -355,7 +374,10 @@ class Ledger:
         return [*batch, *self._rotate()] if self._log.full else batch
 
     def _rotate(self) -> list[Record]:
-        """Rotate the log; what was encoded for the old place is appended anew by those who wait for it."""
+        """Rotate the log.
+
+        What was encoded for the old place is appended anew by those who wait for it.
+        """
         with self.mutex:
             undone = self._undo([])
             try:
@@ -367,7 +389,10 @@ class Ledger:
         return undone
 
     def _undo(self, batch: list[Record]) -> list[Record]:
-        """Let *next* fall back to *durable*: `batch` and all that is pending is to be appended again."""
+        """Let *next* fall back to *durable*.
+
+        `batch` and all that is pending is to be appended again.
+        """
         undone = [*batch, *self._pending]
         self._pending.clear()
         for key, value in self.pending_values.items():
@@ -457,7 +482,7 @@ class Ledger:
             )
         else:
             made = QueueFailed(
-                f"{self.path}: appending to the journal failed ({error.strerror}); nothing was changed",
+                f"{self.path}: journal append failed ({error.strerror}); nothing was changed",
                 path=self.path,
             )
         made.__cause__ = error
@@ -465,8 +490,8 @@ class Ledger:
 
     def _unknown(self, what: str, error: OSError) -> OutcomeUnknown:
         made = OutcomeUnknown(
-            f"{self.path}: {what} ({error.strerror}); whether the last changes happened is not known,"
-            " reopen the queue and look",
+            f"{self.path}: {what} ({error.strerror}); whether the last changes happened is not"
+            " known, reopen the queue and look",
             path=self.path,
         )
         made.__cause__ = error
@@ -485,7 +510,10 @@ class Ledger:
         return stopped
 
     def fail(self, what: str, error: OSError) -> OutcomeUnknown:
-        """Stop the ledger because a sync outside the log failed; return what callers get from now on."""
+        """Stop the ledger because a sync outside the log failed.
+
+        Return what callers get from now on.
+        """
         failure = self._unknown(what, error)
         with self.mutex:
             if self._failure is None:
@@ -496,7 +524,10 @@ class Ledger:
     # When idle
 
     def mark(self) -> None:
-        """Append, unsynced, that the last record is durable, if no record says so yet and nobody commits."""
+        """Append, unsynced, that the last record is durable.
+
+        If no record says so yet and nobody commits.
+        """
         with self.mutex:
             idle = not self._leading and not self._pending and self._failure is None
             if not idle or self._marked_lsn >= self._durable_lsn:
@@ -537,7 +568,10 @@ class Ledger:
         return undo
 
     def batches_after(self, since: Lsn, timeout_s: float | None) -> list[Batch] | None:
-        """Return the durable batches after `since`, waiting for one; None if some are no longer at hand."""
+        """Return the durable batches after `since`, waiting for one.
+
+        None if some are no longer at hand.
+        """
         with self.mutex:
             self._advanced.wait_for(
                 lambda: self._durable_lsn > since or self._failure is not None, timeout_s
@@ -551,7 +585,7 @@ class Ledger:
             return [batch for batch, _ in self._recent if batch.lsn > since]
 
 
-class _TryAlone(Exception):  # noqa: N818 - a signal between the leader and a waiter, never seen outside
+class _TryAlone(Exception):
     """The batch failed; the waiter appends its transaction again."""
 
     def __init__(self, *, alone: bool) -> None:

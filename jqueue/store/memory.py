@@ -1,4 +1,7 @@
-"""The memory engine: the whole protocol, and nothing survives the process.  For tests and models."""
+"""The memory engine: the whole protocol, and nothing survives the process.
+
+For tests and models.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,6 @@ from jqueue.store.protocol import (
     Limits,
     Lsn,
     Transaction,
-    Watcher,
 )
 
 

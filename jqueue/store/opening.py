@@ -6,6 +6,7 @@ What is found is decided upon before anything is changed; a refusal leaves every
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -63,13 +64,14 @@ def check_version(disk: Disk) -> None:
         raise FormatTooNew(
             f"{path}: queue format {text!r}, this version knows {VERSION!r}; nothing was changed",
             path=path,
-            found=text,
-            supported=VERSION,
         )
 
 
-def find(disk: Disk) -> Found:
+def find(disk: Disk, *, bound: Callable[[Journal], int] | None = None) -> Found:
     """Return what the directory holds, changing nothing.
+
+    `bound` gives the last LSN to show, for a reader beside a live owner; without it, all that an
+    opening keeps.
 
     Raises QueueCorrupt or FormatTooNew as `read_journal`, and QueueCorrupt where job files speak of
     a journal that is missing.
@@ -85,11 +87,10 @@ def find(disk: Disk) -> Found:
     index = read_index(disk, journal)
     values = index.state() if index is not None else {}
     derived = index.lsn if index is not None else None
-    result = replay(
-        journal, values, derived_after=derived, until=min(journal.claim, journal.last_lsn)
-    )
+    last = journal.last_lsn if bound is None else bound(journal)
+    result = replay(journal, values, derived_after=derived, until=min(journal.claim, last))
     before = dict(result.values) if journal.claim < journal.last_lsn else {}
-    resume(result, journal, after=journal.claim, until=journal.last_lsn, derived_after=derived)
+    resume(result, journal, after=journal.claim, until=last, derived_after=derived)
     found = _found(journal, result, before)
     if index is None:
         _log.warning("%s: no index to rely on, scanning the job files", disk.path)
@@ -114,7 +115,10 @@ def _found(journal: Journal, result: Replayed, before: dict[Key, Any]) -> Found:
 
 
 def read_document(disk: Disk, path: str, job: int) -> dict[str, Any]:
-    """Return the document in a job file; raises Damaged with what is wrong, or FileNotFoundError."""
+    """Return the document in a job file.
+
+    Raises Damaged with what is wrong, or FileNotFoundError.
+    """
     try:
         data = disk.read(path, MAX_JOB_BYTES)
         return check_document(jsonio.loads(data), job)
@@ -146,9 +150,9 @@ def _scan(disk: Disk, found: Found) -> None:
             continue
         stamped = max(stamped, document.get("lsn", 0))
         _derive(values, Entry(document, Place.LIVE, document.get("lsn", 0)), waiting, stub=True)
-    for job in [key for key in values if isinstance(key, int)]:
-        entry = values[job]
-        if type(entry) is not bytes and job not in found.damaged:
+    for known in [key for key in values if isinstance(key, int)]:
+        entry = values[known]
+        if type(entry) is not bytes and known not in found.damaged:
             _derive(values, entry, waiting, stub=False)
     if found.journal is None and stamped:
         path = str(disk.path / JOURNAL)
@@ -184,6 +188,8 @@ def _derive(
         return
     if document.get("unique") is not None:
         values[f"unique/{document['unique']}"] = job
+    if document.get("retry_of") is not None:
+        values[f"retry/{document['retry_of']}"] = job
     for target in job_dependencies(document):
         values[f"waited/{target}"] = values.get(f"waited/{target}", 0) + 1
         waiting.setdefault(target, set()).add(job)
@@ -223,7 +229,7 @@ def load(disk: Disk, job: int) -> Entry | None:
 
 def archived_ids(disk: Disk) -> list[int]:
     """Return the IDs in the archive, ascending; files in the wrong directory are left out."""
-    found = []
+    found: list[int] = []
     for name in archive_numbers(disk):
         directory = f"archive/{name}"
         jobs = (parse_job_file_name(entry) for entry in disk.names(directory))
@@ -251,7 +257,10 @@ def _highest_archived(disk: Disk) -> int:
 
 
 def _serial_file(disk: Disk) -> int:
-    """Return the number in the serial file; a lost, negative or foreign one counts as 0 and is said."""
+    """Return the number in the serial file.
+
+    A lost, negative or foreign one counts as 0 and is said.
+    """
     try:
         text = disk.read("serial", 64).decode("ascii", "replace").strip()
     except FileNotFoundError:

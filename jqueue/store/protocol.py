@@ -55,7 +55,10 @@ class NotDrained:
 
 @dataclass(frozen=True, slots=True)
 class OpIs:
-    """Opcode `op` of `job` has one of `statuses` and, if `token` is given, was started by that record."""
+    """Opcode `op` of `job` has one of `statuses` and, if `token` is given.
+
+    Was started by that record.
+    """
 
     job: int
     op: int
@@ -78,7 +81,10 @@ class OpIs:
 
 @dataclass(frozen=True, slots=True)
 class JobAt:
-    """Live job `job` was not changed since its document reflected `lsn` (None: a file without a stamp)."""
+    """Live job `job` was not changed since its document reflected `lsn` (None.
+
+    A file without a stamp).
+    """
 
     job: int
     lsn: Lsn | None
@@ -113,8 +119,8 @@ def _where(condition: OpIs) -> str:
 class Transaction:
     """Changes that become durable together or not at all.
 
-    `essential` marks what a full disk must not stop (finishing, canceling, draining): a preallocated
-    reserve pays for it.  `note` is an engine's own: what its record says beside the changes.
+    `essential` marks what a full disk must not stop (finishing, canceling, draining): a reserve
+    pays for it.  `note` is an engine's own: what its record says beside the changes.
     """
 
     id: str
@@ -156,7 +162,10 @@ class Limits(NamedTuple):
 
 
 Decide = Callable[[Layer], Transaction]
-"""A rule: reads the next state, returns the transaction, or raises a refusal.  It may be run again."""
+"""A rule: reads the next state, returns the transaction, or raises a refusal.
+
+It may be run again.
+"""
 
 Watcher = Callable[[Batch], None]
 
@@ -194,7 +203,10 @@ class Ticket(Protocol):
     """A transaction that is appended, not yet durable."""
 
     def wait(self) -> Committed:
-        """Return once it is durable; raises the refusal or failure, itself resting on durable records."""
+        """Return once it is durable.
+
+        Raises the refusal or failure, itself resting on durable records.
+        """
 
 
 class Store(Protocol):
@@ -203,7 +215,10 @@ class Store(Protocol):
     limits: Limits
 
     def transact(self, decide: Decide) -> Committed:
-        """Run `decide` on the next state in journal order; return when its transaction is durable."""
+        """Run `decide` on the next state in journal order.
+
+        Return when its transaction is durable.
+        """
 
     def begin(self, decide: Decide) -> Ticket:
         """Append like `transact`, without waiting; one `flush` makes all begun ones durable."""
@@ -221,15 +236,22 @@ class Store(Protocol):
         """Return the durable state of this moment."""
 
     def claim_order(self) -> Iterator[tuple[int, int]]:
-        """Yield (priority, job ID) of the queued and waiting jobs of the moment the store was opened or
-        later, most urgent first, lazily; an entry may be out of date when it is read."""
+        """Yield (priority, job ID) of the unfinished jobs, most urgent first, lazily.
+
+        As of the call: an entry may be out of date when it is read.
+        """
 
     def subscribe(self, watcher: Watcher) -> Callable[[], None]:
-        """Call `watcher` with each durable batch, in order, on the committing thread; returns the undo."""
+        """Call `watcher` with each durable batch, in order, on the committing thread.
+
+        Returns the undo.
+        """
 
     def changes(self, since: Lsn, timeout_s: float | None = None) -> Iterator[Batch]:
-        """Yield the durable batches after `since` as they come, until `timeout_s` passes with none; raises
-        `Compacted` if some are no longer at hand."""
+        """Yield the durable batches after `since` as they come, until none does for `timeout_s`.
+
+        Raises `Compacted` if some are no longer at hand.
+        """
 
     def close(self) -> None:
         """Make everything durable and let go of the queue."""
@@ -242,7 +264,7 @@ _process_pid = 0
 
 def new_transaction_id() -> str:
     """Return an id no other transaction has: a random prefix for this process, then a count."""
-    global _process_prefix, _process_pid  # noqa: PLW0603 - the prefix is the process's own identity
+    global _process_prefix, _process_pid
     if _process_pid != os.getpid():
         _process_prefix, _process_pid = os.urandom(8).hex(), os.getpid()
     return f"{_process_prefix}-{next(_process_ids)}"

@@ -17,10 +17,14 @@ from jqueue.job import jsonio
 
 FORMAT: Final = 1
 MAX_RECORD_BYTES: Final = 64 << 20
-"""A larger transaction is refused, so that memory for one record is bounded when it is read back."""
+"""A larger transaction is refused.
+
+So that memory for one record is bounded when it is read back.
+"""
 HEADER_SEED: Final = zlib.crc32(b"jqueue journal")
 
 _CHECKSUM_BYTES: Final = 8
+_SPACE: Final = ord(b" ")
 _LINE_OVERHEAD: Final = _CHECKSUM_BYTES + 2
 
 
@@ -62,7 +66,7 @@ def encode_line(value: dict[str, Any], start: int) -> bytes:
 
 def decode_line(line: bytes, start: int) -> dict[str, Any] | None:
     """Return the JSON object of a line without its LF, or None if the line is not whole."""
-    if len(line) <= _LINE_OVERHEAD - 1 or line[_CHECKSUM_BYTES] != 0x20:
+    if len(line) <= _LINE_OVERHEAD - 1 or line[_CHECKSUM_BYTES] != _SPACE:
         return None
     body = memoryview(line)[_CHECKSUM_BYTES + 1 :]
     if line[:_CHECKSUM_BYTES] != b"%08x" % zlib.crc32(body, start):
@@ -80,9 +84,12 @@ def encode_header(header: Header) -> bytes:
 
 
 def decode_header(line: bytes) -> Header | None:
-    """Return the header, or None if the line is not one.  A newer format's header has other members."""
+    """Return the header, or None if the line is not one.
+
+    A newer format's header has other members.
+    """
     value = decode_line(line, HEADER_SEED)
     if value is None or not isinstance(value.get("format"), int):
         return None
-    members = {name: value.get(name) for name in Header._fields}
+    members: dict[str, Any] = {name: value.get(name) for name in Header._fields}
     return Header(**members)

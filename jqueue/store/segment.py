@@ -34,7 +34,10 @@ class Found(NamedTuple):
 
 @dataclass(slots=True)
 class Segment:
-    """One segment as its bytes say; `bad_offset` is where the first line that is not a record begins."""
+    """One segment as its bytes say.
+
+    `bad_offset` is where the first line that is not a record begins.
+    """
 
     number: int
     path: str
@@ -118,7 +121,7 @@ def _read_records(segment: Segment, data: bytes, offset: int) -> None:
     expected = segment.header.first_lsn
     while offset < len(data):
         end = data.find(b"\n", offset)
-        whole = 0 <= end and end - offset <= MAX_RECORD_BYTES + 16
+        whole = end >= 0 and end - offset <= MAX_RECORD_BYTES + 16
         value = decode_line(data[offset:end], start) if whole else None
         lsn = value.get("lsn") if value is not None else None
         if value is not None and isinstance(lsn, int):
@@ -140,7 +143,10 @@ def _read_records(segment: Segment, data: bytes, offset: int) -> None:
 
 @dataclass(slots=True)
 class Journal:
-    """The journal as an opening sees it: the unretired segments, oldest first, and what they keep."""
+    """The journal as an opening sees it.
+
+    The unretired segments, oldest first, and what they keep.
+    """
 
     segments: list[Segment]
     reflects: int
@@ -170,22 +176,29 @@ class Journal:
 
     @property
     def caught_up(self) -> bool:
-        """Say whether job files reflect every record there is, so that nothing is to be replayed."""
+        """Say whether job files reflect every record there is.
+
+        So that nothing is to be replayed.
+        """
         return self.reflects >= self.last_lsn
 
     @property
     def last_said(self) -> dict[str, Any]:
-        """Return the last record that says what files reflect; with it stand serial, drain and pause."""
+        """Return the last record that says what files reflect.
+
+        With it stand serial, drain and pause.
+        """
         for found in reversed(self.newest.records):
             if "reflects" in found.value:
-                return found.value
+                value: dict[str, Any] = found.value
+                return value
         return self.newest.header._asdict()
 
     def records(self) -> list[tuple[Segment, Found]]:
         """Return all records to replay, in LSN order."""
         if self.caught_up:
             return []
-        kept = []
+        kept: list[tuple[Segment, Found]] = []
         for index, segment in enumerate(self.segments):
             last = index + 1 == len(self.segments)
             end = segment.next_lsn if last else self.segments[index + 1].header.first_lsn
@@ -267,7 +280,10 @@ def _corrupt(segment: Segment, evidence: str) -> QueueCorrupt:
 
 
 def read_watermark(disk: Disk) -> int:
-    """Return the highest LSN that a job file was known to reflect; 0 if the small file says nothing."""
+    """Return the highest LSN that a job file was known to reflect.
+
+    0 if the small file says nothing.
+    """
     try:
         line = disk.read(WATERMARK, 4096)
     except FileNotFoundError:
