@@ -13,15 +13,18 @@ from jqueue.queue.clock import NS_PER_S
 from jqueue.queue.protocol import Submission
 
 
-def known_answer(layer: Layer, key: str, digest: str, now: int) -> list[Submission] | None:
-    """What was answered to this key before, or None.
+def known_answer(
+    layer: Layer, key: str, digest: str, count: int, now: int
+) -> list[Submission] | None:
+    """What was answered to this key before, one `Submission` for each of `count` entries, or None.
 
-    Raises KeyConflict if that request had other content.
+    Raises KeyConflict if that request had other content, or if only a part of its answer is known
+    any more (rebuilt from job files, without the journal).
     """
     named = layer.find(f"key/{key}")
     if named is None or _has_expired(layer, named, now):
         return None
-    if named["digest"] != digest:
+    if named["digest"] != digest or len(named["jobs"]) != count:
         job = next((job for job in named["jobs"] if isinstance(job, int)), None)
         raise KeyConflict(
             f"key {key!r:.80} was used for another submission, job {job}; nothing was submitted",

@@ -37,6 +37,8 @@ class Terms(NamedTuple):
     submitter: Mapping[str, int] | None = None
     """`{"job", "op"}` of the opcode that submits."""
     key: str | None = None
+    key_digest: str | None = None
+    """The content of the whole submission under that key; set here."""
     unique: str | None = None
     retry_of: int | None = None
     despite_drain: bool = False
@@ -56,11 +58,14 @@ def submit_one(ops: Iterable[AnyOp], terms: Terms, check: Check | None = None) -
 def submit_entry(entry: Entry, terms: Terms) -> Decide:
     """As `submit_one`, of an entry that is at hand."""
     key, unique = terms.key, terms.unique
-    digest = "" if key is None else digest_of([entry])
+    digest = ""
+    if key is not None:
+        digest = digest_of([entry])
+        terms = terms._replace(key_digest=digest)
 
     def decide(layer: Layer) -> Reply:
         if key is not None:
-            known = known_answer(layer, key, digest, terms.now)
+            known = known_answer(layer, key, digest, 1, terms.now)
             if known is not None:
                 raise Answered(known[0].value)
         if unique is not None:
@@ -97,11 +102,14 @@ def submit_many(
     check_name(terms.key, "key")
     key = terms.key
     entries = prepare_many(jobs, check)
-    digest = "" if key is None else digest_of(entries)
+    digest = ""
+    if key is not None:
+        digest = digest_of(entries)
+        terms = terms._replace(key_digest=digest)
 
     def decide(layer: Layer) -> Reply:
         if key is not None:
-            known = known_answer(layer, key, digest, terms.now)
+            known = known_answer(layer, key, digest, len(entries), terms.now)
             if known is not None:
                 raise Answered(known)
         answers, changes, refusal = place(layer, _admitted(layer, entries, terms), terms)
@@ -181,6 +189,8 @@ def _document(
         unique=terms.unique,
         retry_of=terms.retry_of,
     )
+    if terms.key_digest is not None:
+        document["key_digest"] = terms.key_digest
     if entry.depends:
         for op in document["ops"]:
             ended = final_statuses(layer, op)

@@ -4,7 +4,7 @@ import pytest
 
 from jqueue.errors import InvalidJob, KeyConflict, QueueDrained, QueueFull
 from jqueue.job import OpCode
-from jqueue.job.change import Pruned
+from jqueue.job.change import KeySet, Pruned
 from jqueue.queue import Submission
 from jqueue.queue.entries import MAX_NAME_CHARS
 from jqueue.store.protocol import Transaction
@@ -219,6 +219,25 @@ def test_a_batchs_key_lasts_as_long_as_any_of_its_jobs_is_live():
     queue.archive(1)
     queue.clock.forward(2 * 86_400)
     assert queue.submit_many([[delay()], [delay()]], key="k") == [(True, 1), (True, 2)]
+
+
+def test_a_document_says_under_which_request_it_came_so_that_keys_survive_the_loss_of_the_index():
+    queue = new_queue()
+    queue.submit([delay()], key="k")
+    digest = queue.store.find("key/k")["digest"]
+    assert queue.job(1).to_dict()["key_digest"] == digest
+    queue.submit_many([[delay()], [delay()]], key="l")
+    digest = queue.store.find("key/l")["digest"]
+    assert [queue.job(job).to_dict()["key_digest"] for job in (2, 3)] == [digest] * 2
+
+
+def test_a_batch_of_which_only_a_part_is_known_is_a_conflict_not_a_shorter_answer():
+    queue = new_queue()
+    queue.submit_many([[delay()], [delay()]], key="k")
+    digest = queue.store.find("key/k")["digest"]
+    queue.store.commit(Transaction("rebuilt", (KeySet("k", [1], digest),)))
+    with pytest.raises(KeyConflict):
+        queue.submit_many([[delay()], [delay()]], key="k")
 
 
 @pytest.mark.parametrize("bad", ["", 7, b"k", "x" * (MAX_NAME_CHARS + 1), "\ud800"])
