@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jqueue.execution.processes import Identity
@@ -12,9 +12,10 @@ from jqueue.execution.units import Unit
 from jqueue.job.interruption import Interruption
 from jqueue.job.state import Entry
 from jqueue.job.status import JobStatus
+from jqueue.job.transitions import next_op
 from jqueue.queue.clock import NS_PER_S, Clock
 from jqueue.queue.running import start
-from jqueue.store.protocol import Batch, Decide, Store
+from jqueue.store.protocol import Batch, Decide, Snapshot, Store
 
 
 class Dispatcher:
@@ -33,6 +34,10 @@ class Dispatcher:
         with self._mutex:
             now_s = lambda: clock.now_ns() / NS_PER_S  # noqa: E731 - a clock in other units
             self._scheduler = Scheduler(store.find, order, units, now_s)
+            # What runs must be known before anything is taken: it holds locks and places.
+            with store.snapshot() as moment:
+                for job, _, _ in unsettled(moment):
+                    self._scheduler.changed(job, store.find(job))
             early, self._early = self._early, None
             for batch in early or ():
                 self._scheduler.note(batch)
@@ -91,6 +96,16 @@ class Dispatcher:
         return self._scheduler.more
 
     @property
+    def urgent(self) -> bool:
+        """Whether there is a verdict to be given, or an execution to be ended."""
+        return bool(self._canceling or self._scheduler.verdicts)
+
+    @property
+    def has_verdicts(self) -> bool:
+        """Whether there is a verdict to be given."""
+        return bool(self._scheduler.verdicts)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing runs and nothing will start by itself."""
         with self._mutex:
@@ -122,6 +137,24 @@ class Dispatcher:
     def close(self) -> None:
         """Look at the store no more."""
         self._undo()
+
+
+def unsettled(moment: Snapshot) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield job, opcode's index and opcode of each job whose turn has begun: not queued, not ended.
+
+    Reads the unfinished jobs only if the counts say that there are any such.
+    """
+    counts = (moment.find(f"count/{status}") for status in ("running", "canceling", "waiting"))
+    if not any(counts):
+        return
+    for job in moment.open_ids():
+        entry: Entry | None = moment.find(job)
+        document = None if entry is None or not entry.live else entry.document
+        at = None if document is None else next_op(document)
+        if document is not None and at is not None:
+            op = document["ops"][at]
+            if op["status"] != JobStatus.QUEUED:
+                yield job, at, op
 
 
 def worker_record(worker: Identity | None, inode: int, *, thread: bool) -> dict[str, Any] | None:

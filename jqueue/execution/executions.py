@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -94,18 +93,6 @@ class Worker:
         """Send, if it is connected; what is lost is asked for again at the next connection."""
         if self.channel is not None:
             self.channel.send(message)
-
-
-@dataclass(slots=True, eq=False)
-class ClaimRequest:
-    """Somebody who waits for an opcode."""
-
-    lock: Lock
-    kinds: frozenset[str] | None
-    answer: Callable[[ClaimAnswer], None]
-    timer: Timer | None = None
-    execution: Execution | None = None
-    gone: bool = False
 
 
 class ClaimAnswer(NamedTuple):

@@ -18,13 +18,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from jqueue.execution.burial import Burial
+from jqueue.execution.dispatch import unsettled
 from jqueue.execution.executions import Execution, Lock
 from jqueue.execution.processes import Identity, boot_id, session_members
 from jqueue.execution.runner import Runner
 from jqueue.job.interruption import Interruption, is_unresolved
-from jqueue.job.state import Entry
 from jqueue.job.status import JobStatus
-from jqueue.job.transitions import next_op
 from jqueue.queue.running import stop_waiting
 from jqueue.store import livelock
 from jqueue.store.protocol import Snapshot
@@ -70,17 +69,8 @@ _TEXTS = {
 
 def find(moment: Snapshot, queue_fd: int) -> Iterator[Found]:
     """Yield what was running, waiting or set aside, and its fate; changes nothing."""
-    counts = (moment.find(f"count/{status}") for status in ("running", "canceling", "waiting"))
-    if not any(counts):
-        return
-    for job in moment.open_ids():
-        entry: Entry | None = moment.find(job)
-        document = None if entry is None or not entry.live else entry.document
-        at = None if document is None else next_op(document)
-        if document is not None and at is not None:
-            op = document["ops"][at]
-            if op["status"] != JobStatus.QUEUED:
-                yield _examine(queue_fd, job, at, op)
+    for job, at, op in unsettled(moment):
+        yield _examine(queue_fd, job, at, op)
 
 
 def _examine(queue_fd: int, job: int, at: int, op: dict[str, Any]) -> Found:

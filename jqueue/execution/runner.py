@@ -72,16 +72,22 @@ class Runner:
         self.stopping = False
         self.on_idle: Callable[[], None] | None = None
         """Called when nothing runs and nothing will start by itself."""
-        self.claimants: Callable[[], None] = lambda: None
-        """Serves waiting claims; set by `Claims`."""
+        self.claimants: Callable[[], bool] = lambda: False
+        """Serves waiting claims, and says whether some still wait; set by `Claims`."""
         self._launch = launch
         self._idle: deque[Worker] = deque()
         self._dirty = True
+        self._claims_wait = False
         self._due: Timer | None = None
         self._resting: Timer | None = None
         self._failed_launches = 0
         self._respawn: Timer | None = None
-        dispatcher.listen(self.wake)
+        dispatcher.listen(self._on_batch)
+
+    def _on_batch(self) -> None:
+        # Other threads' commits are their own affair, unless there is somebody to start something.
+        if self._idle or self._claims_wait or self.on_idle or self.dispatcher.urgent:
+            self.wake()
 
     def wake(self) -> None:
         """Something may be startable; any thread."""
@@ -102,7 +108,7 @@ class Runner:
             self.kill(job)
         if not self.stopping and self._resting is None and self.store.find("pause") is None:
             self._start_all()
-            self.claimants()
+            self._claims_wait = self.claimants()
         self._arm_due()
         if self.on_idle is not None and not self.executions and self._is_idle():
             self.on_idle()
@@ -446,7 +452,7 @@ class Runner:
 
     def close(self) -> None:
         """Let go: what runs goes on by itself, for the next owner to adopt."""
-        self.dispatcher.unlisten(self.wake)
+        self.dispatcher.unlisten(self._on_batch)
         for worker in self.workers:
             if worker.pidfd >= 0:
                 self.loop.unwatch(worker.pidfd)

@@ -1,0 +1,268 @@
+"""One connection to the owner's socket: requests in, answers out in their order, nothing unbounded.
+
+A peer that sends too much at once is read no further until its answers are on their way; one that
+doesn't read its answers is not waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from jqueue.daemon import luxi
+from jqueue.daemon.reactor import Reactor
+from jqueue.errors import InvalidJob, TooLarge
+from jqueue.execution.claims import Request
+from jqueue.execution.wire import END, HELLO, READ_BYTES, Splitter, frame
+from jqueue.job import jsonio
+
+_log = logging.getLogger(__name__)
+
+MAX_PIPELINED: Final = 1024
+"""Unanswered requests of one connection."""
+MAX_UNSENT_BYTES: Final = 4 << 20
+"""Answers that a peer has not read; above it no more of its requests are."""
+
+
+class Slot:
+    """The place of one answer: it is sent when all before it were."""
+
+    __slots__ = ("_connection", "_data", "dropped", "on_drop")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._data: bytes | None = None
+        self.dropped = False
+        self.on_drop: Callable[[], None] | None = None
+        """Called if the connection is gone before the answer."""
+
+    def answer(self, message: Any) -> None:
+        """Fill the slot; in the loop's thread."""
+        if not self.dropped and self._data is None:
+            self._data = frame(message)
+            self.on_drop = None
+            self._connection.flush_slots()
+
+    @property
+    def data(self) -> bytes | None:
+        """The answer, once it is there."""
+        return self._data
+
+
+class Port(Protocol):
+    """What a worker's messages go to after its hello."""
+
+    def receive(self, message: Any) -> None:
+        """Deal with one message."""
+
+    def closed(self) -> None:
+        """The connection is gone."""
+
+
+class Handler(Protocol):
+    """What serves the requests of all connections."""
+
+    def handle(self, connection: Connection, request: luxi.Request, slot: Slot) -> None:
+        """Answer now or later."""
+
+    def greet(self, connection: Connection, hello: Any) -> Port | None:
+        """Take a worker."""
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is gone."""
+
+
+class Connection:
+    """One peer; `Channel` for workers.  In the loop's thread."""
+
+    def __init__(
+        self, reactor: Reactor, handler: Handler, stream: socket.socket, peer_pid: int
+    ) -> None:
+        self.peer_pid = peer_pid
+        self.unsent_bytes = 0
+        self.on_sent: Callable[[], None] | None = None
+        """Called when everything is sent: for streams, which then give more."""
+        self.claims: set[Request] = set()
+        """What was claimed over it, and is not settled."""
+        self._reactor = reactor
+        self._handler = handler
+        self._stream: socket.socket | None = stream
+        self._fd = stream.fileno()
+        self._splitter = Splitter()
+        self._slots: deque[Slot] = deque()
+        self._out: deque[memoryview] = deque()
+        self._port: Port | None = None
+        self._closing = False
+        self._events = select.EPOLLIN
+        stream.setblocking(False)
+        reactor.watch(self._fd, self._ready)
+
+    # Reading
+
+    def _ready(self) -> None:
+        if self._out:
+            self._flush()
+        if self._events & select.EPOLLIN:
+            self._read()
+
+    def _read(self) -> bool:
+        """Deal with what one read gives; say whether there may be more."""
+        if self._stream is None:
+            return False
+        try:
+            data = self._stream.recv(READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return False
+        try:
+            for text in self._splitter.feed(data):
+                if self._stream is not None:
+                    self._receive(text)
+        except TooLarge as error:
+            self._refuse(str(error))
+        return True
+
+    def read_out(self) -> None:
+        """Deal with everything that has arrived, now."""
+        while self._read():
+            pass
+
+    def _receive(self, text: bytes) -> None:
+        if self._closing:
+            return
+        try:
+            if self._port is not None:
+                self._port.receive(jsonio.loads_strict(text, max_depth=luxi.MAX_DEPTH))
+                return
+            request = luxi.parse_request(text)
+            if request.method == HELLO and not self._slots:
+                self._greet(request)
+                return
+        except InvalidJob as error:
+            self._refuse(str(error))
+            return
+        slot = Slot(self)
+        self._slots.append(slot)
+        self._handler.handle(self, request, slot)
+        self._update_events()
+
+    def _greet(self, request: luxi.Request) -> None:
+        [hello] = request.args if len(request.args) == 1 else [None]
+        self._port = self._handler.greet(self, hello)
+
+    def _refuse(self, text: str) -> None:
+        """Answer what can't be understood, and close once that is sent."""
+        _log.warning("process %d: %s", self.peer_pid, text)
+        slot = Slot(self)
+        self._slots.append(slot)
+        slot.answer(luxi.parse_error(text))
+        self.hang_up()
+
+    # Writing
+
+    def send(self, message: Any) -> None:
+        """Send a message that answers nothing."""
+        self.send_bytes(jsonio.dumps(message))
+
+    def send_bytes(self, text: bytes) -> None:
+        """Send JSON that is at hand."""
+        self._out_bytes(text + END)
+
+    def flush_slots(self) -> None:
+        """Send the answers whose turn has come."""
+        slots = self._slots
+        while slots and slots[0].data is not None:
+            data = slots.popleft().data
+            assert data is not None
+            self._out_bytes(data)
+
+    def hang_up(self) -> None:
+        """Read no more, and close once all that is to be sent is sent."""
+        self._closing = True
+        if not self._out and not self._slots:
+            self.close()
+        else:
+            self._update_events()
+
+    def _out_bytes(self, data: bytes) -> None:
+        if self._stream is None:
+            return
+        if not self._out:
+            try:
+                sent = self._stream.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                # What it had sent before is still to be read: its end is found by reading.
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._out.append(memoryview(data))
+        self.unsent_bytes += len(data)
+        self._update_events()
+
+    def _flush(self) -> None:
+        assert self._stream is not None
+        while self._out:
+            data = self._out[0]
+            try:
+                sent = self._stream.send(data)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            self.unsent_bytes -= sent
+            if sent < len(data):
+                self._out[0] = data[sent:]
+                return
+            self._out.popleft()
+        self._update_events()
+        if self._closing and not self._slots:
+            self.close()
+        elif self.on_sent is not None:
+            self.on_sent()
+
+    def _update_events(self) -> None:
+        if self._stream is None:
+            return
+        crowded = len(self._slots) >= MAX_PIPELINED or self.unsent_bytes > MAX_UNSENT_BYTES
+        events = 0 if crowded or self._closing else select.EPOLLIN
+        if self._out:
+            events |= select.EPOLLOUT
+        if events != self._events:
+            self._events = events
+            self._reactor.watch(self._fd, self._ready, events=events)
+
+    def close(self) -> None:
+        """Close at once; whoever waits for an answer here is told."""
+        if self._stream is None:
+            return
+        self._reactor.unwatch(self._fd)
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        self._stream = None
+        self._out.clear()
+        slots, self._slots = self._slots, deque()
+        for slot in slots:
+            slot.dropped = True
+            if slot.on_drop is not None:
+                slot.on_drop()
+        if self._port is not None:
+            self._port.closed()
+        self._handler.forget(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can still be sent."""
+        return self._stream is not None

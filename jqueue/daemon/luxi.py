@@ -1,0 +1,87 @@
+"""Requests and answers on the socket: LUXI's, with our own verbs beside Ganeti's methods.
+
+    request   {"method": "SubmitJob", "args": [...]}         Ganeti's: CamelCase, a list
+              {"method": "submit", "args": {"ops": [...]}}   ours: named arguments
+    answer    {"success": true, "result": X}
+              {"success": false, "result": ["InvalidJob", ["text"], {"index": 0}]}
+
+An error has Ganeti's two members, and for our verbs a third: its facts.  A request that can't be
+understood is answered with a text, and the connection closed, as luxid does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from jqueue import errors
+from jqueue.errors import InvalidJob, JQueueError
+from jqueue.job import jsonio
+
+MAX_DEPTH: Final = jsonio.MAX_DEPTH + 10
+"""A request holds jobs some levels down."""
+
+
+class Request(NamedTuple):
+    """One request as it came."""
+
+    method: str
+    args: Any
+
+
+def parse_request(text: bytes) -> Request:
+    """Return the request that a frame holds; raises InvalidJob."""
+    value = jsonio.loads_strict(text, max_depth=MAX_DEPTH)
+    if not isinstance(value, dict):
+        raise InvalidJob("a request is an object with method and args")
+    method, args = value.get("method"), value.get("args", [])
+    if not isinstance(method, str) or not isinstance(args, list | dict):
+        raise InvalidJob("a request is an object with method and args")
+    return Request(method, args)
+
+
+def success(result: Any) -> dict[str, Any]:
+    """Return the answer that is a result."""
+    return {"success": True, "result": result}
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """Return the answer that is an error of ours, with its facts."""
+    kind = type(error).__name__ if isinstance(error, JQueueError) else "QueueFailed"
+    text = str(error.args[0]) if error.args else str(error)
+    facts = {name: value for name, value in vars(error).items() if _is_plain(value)}
+    return {"success": False, "result": [kind, [text], facts]}
+
+
+def parse_error(text: str) -> dict[str, Any]:
+    """Return the answer to what can't be understood."""
+    return {"success": False, "result": f"Failed to parse request: {text}"}
+
+
+def unwrap(answer: Any) -> Any:
+    """Return the result that an answer holds, or raise the error that it is."""
+    if not isinstance(answer, dict) or "success" not in answer:
+        raise errors.QueueFailed("the queue's owner answered what can't be understood")
+    result = answer.get("result")
+    if answer["success"]:
+        return result
+    raise to_error(result)
+
+
+def to_error(result: Any) -> JQueueError:
+    """Return the error that a failed answer tells of."""
+    if not isinstance(result, list) or len(result) < 2:  # noqa: PLR2004 - class and arguments
+        return errors.QueueFailed(str(result))
+    name, arguments = result[0], result[1]
+    facts = result[2] if len(result) > 2 and isinstance(result[2], dict) else {}  # noqa: PLR2004
+    kind = getattr(errors, str(name), errors.QueueFailed)
+    if not (isinstance(kind, type) and issubclass(kind, JQueueError)):
+        kind = errors.QueueFailed
+    text = str(arguments[0]) if isinstance(arguments, list) and arguments else str(name)
+    error = kind.__new__(kind)
+    error.args = (text,)
+    error.__dict__.update({"path": None, **facts})
+    return error
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | bool | dict | list)

@@ -1,0 +1,113 @@
+"""The daemon in the foreground: own a queue, serve its socket, run its jobs, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from typing import Final
+
+from jqueue.daemon.jobqueue import JobQueue
+from jqueue.daemon.owner import Isolation, Owner
+from jqueue.errors import JQueueError, OutcomeUnknown
+from jqueue.execution.executions import Options
+from jqueue.execution.units import load
+
+_log = logging.getLogger(__name__)
+
+LOCK_TIMEOUT_S: Final = 10.0
+"""A starting daemon waits so long for whoever owns the queue for a moment."""
+STOP_LIMIT_S: Final = 60.0
+"""After SIGTERM running opcodes may take so long; what runs then is left to the next daemon."""
+
+
+def serve(  # noqa: PLR0913 - an operator's independent settings
+    path: str,
+    *,
+    sources: Iterable[str] = (),
+    options: Options | None = None,
+    isolation: Isolation = "process",
+    until_idle: bool = False,
+    durability: str = "full",
+    files: str = "now",
+    create: bool = True,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+    stop_limit_s: float = STOP_LIMIT_S,
+) -> None:
+    """Own the queue at `path` and run it in the foreground; returns after an orderly stop.
+
+    SIGTERM: start nothing, wait for what runs up to `stop_limit_s`, leave the rest to the next
+    daemon; a second one: at once.  SIGINT: end the workers; what ran is queued again.  After a
+    failure of the disk the queue is opened anew, as often as that works.
+
+    Raises what `JobQueue.open` raises, ImportError and whatever else the sources raise.
+    """
+    options = options or Options()
+    for source in sources:
+        load(source)
+    _raise_descriptor_limit()
+    timeout_s = lock_timeout_s
+    while True:
+        with JobQueue.open(
+            path,
+            durability="process" if durability == "process" else "full",
+            files="behind" if files == "behind" else "now",
+            create=create,
+            lock_timeout_s=timeout_s,
+        ) as queue:
+            try:
+                _serve_once(queue, options, isolation, until_idle, stop_limit_s)
+            except OutcomeUnknown as error:
+                _log.error("%s; opening it anew", error)
+                timeout_s = LOCK_TIMEOUT_S
+            else:
+                return
+
+
+def _serve_once(
+    queue: JobQueue, options: Options, isolation: Isolation, until_idle: bool, stop_limit_s: float
+) -> None:
+    owner = queue.prepare(options, isolation, until_idle=until_idle)
+    if threading.current_thread() is threading.main_thread():
+        handle_signals(owner, stop_limit_s)
+    queue.run_prepared(owner)
+
+
+def handle_signals(owner: Owner, stop_limit_s: float) -> None:
+    """Let SIGTERM and SIGINT stop the owner, in their two ways."""
+
+    def terminate() -> None:
+        if owner.runner.stopping:
+            _log.info("stopping at once; what runs is left to the next daemon")
+            owner.stop_now()
+        else:
+            _log.info("stopping: nothing more starts, what runs has %g s", stop_limit_s)
+            owner.stop(stop_limit_s)
+
+    def interrupt() -> None:
+        _log.info("stopping: workers are ended, what ran is queued again")
+        owner.end_workers()
+
+    owner.reactor.on_signal(signal.SIGTERM, terminate)
+    owner.reactor.on_signal(signal.SIGINT, interrupt)
+
+
+def _raise_descriptor_limit() -> None:
+    """Take as many descriptors as may be had: a connection needs one, a job none."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def run_daemon(path: str, **settings: object) -> int:
+    """Serve, and return an exit status: 0, or 1 with one line on stderr."""
+    try:
+        serve(path, **settings)  # type: ignore[arg-type]  # the caller's own names
+    except (JQueueError, ImportError, OSError) as error:
+        sys.stderr.write(f"jqueue: {error}\n")
+        return 1
+    return 0

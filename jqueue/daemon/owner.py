@@ -1,0 +1,159 @@
+"""A queue's owner at work: loop, socket, scheduler and workers, put together around one store."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, Literal
+
+from jqueue.daemon.launch import process_launcher, thread_launcher
+from jqueue.daemon.reactor import LoopTimer, Reactor
+from jqueue.daemon.server import Server
+from jqueue.daemon.verbs import Verbs
+from jqueue.execution import builtin as _builtin  # noqa: F401 - declares the kinds of every queue
+from jqueue.execution.claims import Claims
+from jqueue.execution.dispatch import Dispatcher
+from jqueue.execution.executions import Options, Worker
+from jqueue.execution.recovery import recover
+from jqueue.execution.runner import Runner
+from jqueue.execution.units import UNITS, sources
+from jqueue.queue.core import QueueCore
+from jqueue.store import livelock
+
+_log = logging.getLogger(__name__)
+
+Isolation = Literal["process", "thread"]
+
+
+class Owner:
+    """Serves and runs until it is stopped; `run` blocks, `stop` may come from any thread."""
+
+    def __init__(
+        self,
+        core: QueueCore,
+        dispatcher: Dispatcher,
+        queue: str,
+        queue_fd: int,
+        options: Options,
+        *,
+        isolation: Isolation = "process",
+        until_idle: bool = False,
+    ) -> None:
+        self.core = core
+        self.reactor = Reactor(core.store)
+        self.options = options
+        self.recovered: list[dict[str, Any]] = []
+        if options.workers:
+            options.kinds = frozenset(UNITS)
+        launch = self._launcher(queue, queue_fd, isolation)
+        self.runner = Runner(
+            self.reactor,
+            core.store,
+            dispatcher,
+            core.clock,
+            queue_fd,
+            options,
+            launch,
+            check=core.check,
+            max_live_jobs=core.max_live_jobs,
+        )
+        self.claims = Claims(self.runner)
+        verbs = Verbs(self.reactor, core, self.runner, self.claims)
+        verbs.facts = self._facts
+        self.server = Server(self.reactor, self.runner, verbs, queue_fd)
+        self.reactor.after_turn.append(self.runner.turn)
+        self._verbs = verbs
+        self._queue_fd = queue_fd
+        self._deadline: LoopTimer | None = None
+        if until_idle:
+            self.runner.on_idle = self._idle
+
+    def _launcher(self, queue: str, queue_fd: int, isolation: Isolation) -> Callable[[], Worker]:
+        if isolation == "thread":
+            # The server is made later, with the runner that launches.
+            return thread_launcher(queue_fd, lambda stream: self.server.admit(stream))  # noqa: PLW0108
+        found = sources() if self.options.workers else []
+        return process_launcher(queue, found, orphan_timeout_s=self.options.orphan_timeout_s)
+
+    def _facts(self) -> dict[str, Any]:
+        status: dict[str, Any] = getattr(self.core.store, "status", dict)()
+        workers = self.runner.workers
+        return {
+            **status,
+            "pid": os.getpid(),
+            "workers": sum(1 for worker in workers if worker.condemned is None),
+            "running": len(self.runner.executions),
+            "kinds": sorted(self.options.kinds),
+            "stopping": self.runner.stopping,
+        }
+
+    def explain(self, id: int) -> list[dict[str, Any]]:
+        """Say why a job is not running, with what the scheduler knows."""
+        return self._verbs.explain(id)
+
+    # Running
+
+    def start(self) -> None:
+        """Recover what was running, then launch workers."""
+        self.recovered = recover(self.runner)
+        needed = frozenset(execution.lock.name for execution in self.runner.executions.values())
+        livelock.remove_free(self._queue_fd, needed)
+        self.reactor.settle()
+        self.runner.launch_missing()
+        self.runner.wake()
+
+    def run(self) -> None:
+        """Serve and run until stopped.  Raises what stopped the store."""
+        try:
+            self.start()
+            self.reactor.run()
+        finally:
+            self.close()
+        if self.reactor.failure is not None:
+            raise self.reactor.failure
+
+    def _idle(self) -> None:
+        if not self.runner.stopping:
+            self.runner.on_idle = None
+            self.stop()
+
+    # Stopping
+
+    def stop(self, limit_s: float | None = None) -> None:
+        """Start nothing more; return from `run` when what runs has ended, or after `limit_s`."""
+        self.reactor.call_threadsafe(lambda: self._stop(limit_s))
+
+    def _stop(self, limit_s: float | None) -> None:
+        if not self.runner.stopping:
+            self.runner.stop()
+            self.runner.on_idle = self._all_ended
+            self.reactor.after_turn.append(self._check_ended)
+        if limit_s is not None and self._deadline is None:
+            self._deadline = self.reactor.call_later(limit_s, self.stop_now)
+        self.runner.wake()
+
+    def _all_ended(self) -> None:
+        """Nothing executes any more; workers that were told to end may still be about to."""
+
+    def _check_ended(self) -> None:
+        ours = [one for one in self.runner.executions.values() if not one.claimed]
+        processes = [one for one in self.runner.workers if not one.thread]
+        if not ours and not processes:
+            self.stop_now()
+
+    def stop_now(self) -> None:
+        """Return from `run` at once; what runs goes on, for the next owner to adopt."""
+        self.reactor.stop()
+
+    def end_workers(self) -> None:
+        """End what runs, now, and return from `run` when it is over; it is queued again."""
+        self._stop(None)
+        self.runner.end_all()
+
+    def close(self) -> None:
+        """Let go of socket, timers and workers."""
+        self.server.close()
+        self._verbs.close()
+        self.runner.close()
+        self.reactor.close()

@@ -1,0 +1,135 @@
+"""The owner's socket: who may connect, and what becomes of each request.
+
+The socket is `queue/socket`, mode 0600, bound through the directory's descriptor so that the path
+may be of any length.  Peers are the owner's own user, or root.  A stale socket is removed only by
+who holds the queue's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import stat
+import struct
+from typing import Any, Final
+
+from jqueue.daemon import luxi
+from jqueue.daemon.connection import Connection, Port, Slot
+from jqueue.daemon.reactor import Reactor
+from jqueue.daemon.verbs import Verbs
+from jqueue.errors import QueueFailed
+from jqueue.execution.port import greet
+from jqueue.execution.runner import Runner
+from jqueue.execution.worker import SOCKET
+
+_log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS: Final = 900
+"""Below the usual limit of 1024 descriptors, with room for files, workers and a listing or two."""
+BACKLOG: Final = 128
+_CREDENTIALS: Final = struct.Struct("3i")
+
+
+class Server:
+    """Accepts connections and hands their requests to the verbs.  In the loop's thread."""
+
+    def __init__(self, reactor: Reactor, runner: Runner, verbs: Verbs, queue_fd: int) -> None:
+        self.verbs = verbs
+        self._reactor = reactor
+        self._runner = runner
+        self._queue_fd = queue_fd
+        self._connections: set[Connection] = set()
+        self._listener = listen(queue_fd)
+        self._inode = os.stat(SOCKET, dir_fd=queue_fd, follow_symlinks=False).st_ino
+        self._accepting = True
+        reactor.watch(self._listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(BACKLOG):
+            if len(self._connections) >= MAX_CONNECTIONS:
+                _log.warning("%d connections: others have to wait", MAX_CONNECTIONS)
+                self._reactor.unwatch(self._listener.fileno())
+                self._accepting = False
+                return
+            try:
+                stream, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                _log.warning("a connection can't be accepted: %s", error)
+                return
+            self.admit(stream)
+
+    def admit(self, stream: socket.socket) -> None:
+        """Serve a connected peer, if it may be one."""
+        pid, uid, _ = peer_of(stream)
+        if uid not in (os.geteuid(), 0):
+            _log.warning("process %d of user %d may not connect", pid, uid)
+            stream.close()
+            return
+        self._connections.add(Connection(self._reactor, self, stream, pid))
+
+    def handle(self, connection: Connection, request: luxi.Request, slot: Slot) -> None:
+        """Answer a request now or later; one that nobody understands ends its connection."""
+        self.verbs.handle(connection, request, slot)
+
+    def greet(self, connection: Connection, hello: Any) -> Port | None:
+        """Take a worker's hello."""
+        return greet(self._runner, connection, hello, connection.peer_pid)
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is gone; there is room for another."""
+        self._connections.discard(connection)
+        self.verbs.forget(connection)
+        if not self._accepting and self._listener.fileno() >= 0:
+            self._accepting = True
+            self._reactor.watch(self._listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Remove the socket, and close all connections."""
+        if self._accepting:
+            self._reactor.unwatch(self._listener.fileno())
+        with contextlib.suppress(OSError):
+            found = os.stat(SOCKET, dir_fd=self._queue_fd, follow_symlinks=False)
+            if found.st_ino == self._inode:
+                os.unlink(SOCKET, dir_fd=self._queue_fd)
+        self._listener.close()
+        for connection in list(self._connections):
+            connection.close()
+
+
+def listen(queue_fd: int) -> socket.socket:
+    """Bind the queue's socket and listen.  The caller holds the queue's lock.
+
+    Raises QueueFailed where something that is no socket has its name.
+    """
+    path = f"/proc/self/fd/{queue_fd}/{SOCKET}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            _remove_stale(queue_fd)
+        listener.bind(path)
+        # Nobody can connect before it listens: until then its mode doesn't matter.
+        os.chmod(path, 0o600)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_stale(queue_fd: int) -> None:
+    found = os.stat(SOCKET, dir_fd=queue_fd, follow_symlinks=False)
+    if not stat.S_ISSOCK(found.st_mode):
+        raise QueueFailed(f"{SOCKET}: not a socket; move it away, it was left untouched")
+    os.unlink(SOCKET, dir_fd=queue_fd)
+
+
+def peer_of(stream: socket.socket) -> tuple[int, int, int]:
+    """Return pid, uid and gid of a peer, as they were when it connected."""
+    data = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(data)
+    return pid, uid, gid

@@ -1,0 +1,360 @@
+"""Our own verbs as the socket serves them: each begins its rule, or reads what is durable.
+
+A verb never blocks the loop: rules are begun and answered after the turn's sync, long readings go
+to a few threads, and whoever waits is answered by the batch that he waits for.
+"""
+
+# ruff: noqa: D102 - each verb keeps the promise that `queue.Queue` makes of it
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from jqueue.daemon import luxi
+from jqueue.daemon.connection import Connection, Slot
+from jqueue.daemon.reactor import Reactor
+from jqueue.daemon.streams import Stream
+from jqueue.daemon.watching import Watching
+from jqueue.errors import InvalidJob, JQueueError
+from jqueue.execution.claims import Claims
+from jqueue.execution.executions import ClaimAnswer, Lock
+from jqueue.execution.loop import Result
+from jqueue.execution.runner import Runner
+from jqueue.job.ids import parse_job_id
+from jqueue.job.snapshot import Job
+from jqueue.queue import operating
+from jqueue.queue.children import submit_children
+from jqueue.queue.core import QueueCore
+from jqueue.queue.entries import check_name
+from jqueue.queue.finishing import finish
+from jqueue.queue.protocol import Submission
+from jqueue.queue.running import log, progress, requeue
+from jqueue.queue.submission import Terms, submit_many, submit_one
+from jqueue.store import livelock
+from jqueue.store.protocol import Decide
+
+_log = logging.getLogger(__name__)
+
+READERS: Final = 4
+"""Threads for readings that take long."""
+
+
+class Verbs:
+    """Serves requests by name.  In the loop's thread, but for what it hands to its readers."""
+
+    def __init__(self, reactor: Reactor, core: QueueCore, runner: Runner, claims: Claims) -> None:
+        self.core = core
+        self.reactor = reactor
+        self.runner = runner
+        self.claims = claims
+        self.watching = Watching(reactor, core.store)
+        self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self.facts: Callable[[], dict[str, Any]] = dict
+        """What the owner adds to `status`."""
+        self._verbs = {
+            name.removeprefix("do_"): (method, *_parameters(method))
+            for name, method in inspect.getmembers(self, inspect.ismethod)
+            if name.startswith("do_")
+        }
+
+    def handle(self, connection: Connection, request: luxi.Request, slot: Slot) -> None:
+        """Answer a request now or later."""
+        verb = self._verbs.get(request.method)
+        if verb is None or not isinstance(request.args, dict):
+            slot.answer(luxi.parse_error(f"unknown method {request.method!r:.80}"))
+            connection.hang_up()
+            return
+        method, known, required = verb
+        given = request.args.keys()
+        if not required <= given <= known:
+            wrong = ", ".join(sorted((given - known) | (required - given)))
+            slot.answer(luxi.parse_error(f"{request.method}: wrong or missing: {wrong:.80}"))
+            connection.hang_up()
+            return
+        try:
+            method(Call(self, connection, slot), **request.args)
+        except JQueueError as error:
+            slot.answer(luxi.failure(error))
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            _log.debug("request %s", request.method, exc_info=True)
+            text = f"the arguments of {request.method} can't be understood: {error}"
+            slot.answer(luxi.failure(InvalidJob(text)))
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone: what it claimed is judged once its livelock is free."""
+        for request in list(connection.claims):
+            self.claims.gone(request)
+
+    def close(self) -> None:
+        """Begin no more readings."""
+        self.readers.shutdown(wait=False, cancel_futures=True)
+        self.watching.close()
+
+    # Submitting
+
+    def _terms(self, **more: Any) -> Terms:
+        return Terms(self.core.clock.now_ns(), self.core.max_live_jobs, **more)
+
+    def do_submit(
+        self,
+        call: Call,
+        ops: list[Any],
+        key: str | None = None,
+        unique: str | None = None,
+        despite_drain: bool = False,
+    ) -> None:
+        terms = self._terms(key=key, unique=unique, despite_drain=bool(despite_drain))
+        call.begin(submit_one(ops, terms, self.core.check))
+
+    def do_submit_many(
+        self, call: Call, jobs: list[Any], key: str | None = None, atomic: bool = False
+    ) -> None:
+        decide = submit_many(jobs, self._terms(key=key), atomic=bool(atomic), check=self.core.check)
+        call.begin(decide, _submissions)
+
+    def do_retry(self, call: Call, id: Any, from_failed: bool = False) -> None:
+        call.begin(operating.retry(parse_job_id(id), self._terms(), from_failed=bool(from_failed)))
+
+    # Reading
+
+    def do_job(self, call: Call, id: Any) -> None:
+        call.answer(to_wire(self.core.job(id)))
+
+    def do_jobs(
+        self,
+        call: Call,
+        ids: list[Any] | None = None,
+        statuses: list[str] | None = None,
+        archived: bool = False,
+    ) -> None:
+        jobs = self.core.jobs(ids=ids, statuses=statuses, archived=bool(archived))
+        Stream(self.reactor, self.readers, call.connection, call.slot, jobs).start()
+
+    def do_count(self, call: Call, statuses: list[str] | None = None) -> None:
+        call.answer(self.core.count(statuses=statuses))
+
+    def do_wait(self, call: Call, id: Any, timeout_s: float | None = None) -> None:
+        job = parse_job_id(id)
+        self.watching.wait(
+            call.slot, job, timeout_s, lambda found: found.finalized, self._waited(call)
+        )
+
+    def do_wait_change(self, call: Call, id: Any, lsn: int, timeout_s: float | None = None) -> None:
+        job = parse_job_id(id)
+        self.watching.wait(
+            call.slot, job, timeout_s, lambda found: found.lsn > lsn, self._waited(call)
+        )
+
+    def _waited(self, call: Call) -> Callable[[Job | JQueueError | None], None]:
+        def answer(found: Job | JQueueError | None) -> None:
+            if isinstance(found, JQueueError):
+                call.fail(found)
+            else:
+                call.answer(None if found is None else to_wire(found))
+
+        return answer
+
+    def do_explain(self, call: Call, id: Any) -> None:
+        call.answer(self.explain(id))
+
+    def explain(self, id: Any) -> list[dict[str, Any]]:
+        """What the queue knows, and what the scheduler adds."""
+        reasons = self.core.reader.explain(id)
+        held = self.runner.dispatcher.why(parse_job_id(id))
+        if held is not None and held.reason not in [one["reason"] for one in reasons]:
+            reasons = [one for one in reasons if one["reason"] != "ready"]
+            reasons.append({"reason": held.reason, "text": held.text})
+        kinds = self.runner.options.kinds
+        waits = [one for one in reasons if one["reason"] == "ready"]
+        kind = next((op.op_id for op in self.core.job(id).ops if not op.ended), None)
+        if waits and kind is not None and kind not in kinds:
+            waits[0].update(reason="kind", text=f"nobody here carries out {kind} (--load, claim)")
+        return reasons
+
+    def do_status(self, call: Call) -> None:
+        call.answer({**self.core.status(), **self.facts()})
+
+    def do_drain_state(self, call: Call) -> None:
+        call.answer(self.core.drain_state())
+
+    def do_pause_state(self, call: Call) -> None:
+        call.answer(self.core.pause_state())
+
+    # Changing
+
+    def do_cancel(self, call: Call, id: Any, kill: bool = False) -> None:
+        now = self.core.clock.now_ns()
+        call.begin(operating.cancel(parse_job_id(id), now=now, kill=bool(kill)), list)
+
+    def do_change_priority(self, call: Call, id: Any, priority: int) -> None:
+        call.begin(operating.set_priority(parse_job_id(id), priority), list)
+
+    def do_resolve(self, call: Call, id: Any, happened: bool) -> None:
+        now = self.core.clock.now_ns()
+        call.begin(operating.resolve(parse_job_id(id), happened=bool(happened), now=now), list)
+
+    def do_archive(self, call: Call, id: Any) -> None:
+        decide = operating.archive(parse_job_id(id), now=self.core.clock.now_ns())
+        call.begin(decide, lambda outcome: outcome.ok)
+
+    def do_auto_archive(self, call: Call, age_s: float) -> None:
+        call.run(lambda: list(self.core.auto_archive(age_s)))
+
+    def do_drain(self, call: Call, reason: str | None = None, by: str | None = None) -> None:
+        call.begin(operating.set_drain(self._flag(reason, by)))
+
+    def do_undrain(self, call: Call) -> None:
+        call.begin(operating.set_drain(None))
+
+    def do_pause(self, call: Call, reason: str | None = None, by: str | None = None) -> None:
+        call.begin(operating.set_pause(self._flag(reason, by)))
+
+    def do_resume(self, call: Call) -> None:
+        call.begin(operating.set_pause(None))
+
+    def _flag(self, reason: str | None, by: str | None) -> dict[str, Any]:
+        who = check_name(by, "by") or "?"
+        return operating.make_flag(reason, who, self.core.clock.now_ns())
+
+    # Claims
+
+    def do_claim(
+        self,
+        call: Call,
+        livelock_name: str,
+        inode: int,
+        op_ids: list[str] | None = None,
+        timeout_s: float | None = 0,
+    ) -> None:
+        if livelock.inode_of(self.runner.queue_fd, livelock_name) != inode:
+            raise InvalidJob("a claim names a livelock of this queue, held by the claimant")
+        kinds = None if op_ids is None else frozenset(op_ids)
+        request = self.claims.request(
+            Lock(livelock_name, inode), kinds, timeout_s, call.answer_claim
+        )
+        call.connection.claims.add(request)
+        request.settled = lambda: call.connection.claims.discard(request)
+
+    def do_claim_log(self, call: Call, job: int, op: int, token: int, entries: list[Any]) -> None:
+        call.begin(log(job, op, token, entries))
+
+    def do_claim_progress(self, call: Call, job: int, op: int, token: int, value: Any) -> None:
+        call.begin(progress(job, op, token, value))
+
+    def do_claim_submit(
+        self, call: Call, job: int, op: int, token: int, name: str, jobs: list[Any]
+    ) -> None:
+        decide = submit_children(
+            job,
+            op,
+            token,
+            call=name,
+            jobs=jobs,
+            now=self.core.clock.now_ns(),
+            max_live_jobs=self.core.max_live_jobs,
+            check=self.core.check,
+        )
+        call.begin(decide, _submissions)
+
+    def do_claim_finish(
+        self,
+        call: Call,
+        job: int,
+        op: int,
+        token: int,
+        ok: bool,
+        result: Any = None,
+        children: list[Any] | None = None,
+        on_refusal: str = "report",
+    ) -> None:
+        decide = finish(
+            job,
+            op,
+            token,
+            now=self.core.clock.now_ns(),
+            ok=bool(ok),
+            result=result,
+            children=children,
+            on_refusal="error" if on_refusal == "error" else "report",
+            max_live_jobs=self.core.max_live_jobs,
+            check=self.core.check,
+        )
+        call.begin(decide, lambda _: self.claims.done(job, token))
+
+    def do_claim_release(self, call: Call, job: int, op: int, token: int) -> None:
+        call.begin(requeue(job, op, token), lambda _: self.claims.done(job, token))
+
+
+class Call:
+    """One request on its way to its answer."""
+
+    __slots__ = ("_verbs", "connection", "slot")
+
+    def __init__(self, verbs: Verbs, connection: Connection, slot: Slot) -> None:
+        self._verbs = verbs
+        self.connection = connection
+        self.slot = slot
+
+    def answer(self, value: Any) -> None:
+        """Answer with a result."""
+        self.slot.answer(luxi.success(value))
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error."""
+        self.slot.answer(luxi.failure(error))
+
+    def begin(self, decide: Decide, shape: Callable[[Any], Any] | None = None) -> None:
+        """Answer with what the rule comes to, once that is durable."""
+
+        def then(result: Result) -> None:
+            if result.error is not None:
+                self.fail(result.error)
+            else:
+                self.answer(result.answer if shape is None else shape(result.answer))
+
+        self._verbs.reactor.begin(decide, then)
+
+    def run(self, work: Callable[[], Any]) -> None:
+        """Answer with what `work` returns; it may take long, and runs on a reader's thread."""
+        reactor = self._verbs.reactor
+
+        def running() -> None:
+            try:
+                value = work()
+            except JQueueError as error:
+                caught = error
+                reactor.call_threadsafe(lambda: self.fail(caught))
+            else:
+                reactor.call_threadsafe(lambda: self.answer(value))
+
+        self._verbs.readers.submit(running)
+
+    def answer_claim(self, claimed: ClaimAnswer | JQueueError) -> None:
+        """Answer with the claimed opcode, or with none."""
+        if isinstance(claimed, JQueueError):
+            self.fail(claimed)
+        elif claimed.document is None:
+            self.answer(None)
+        else:
+            self.answer(claimed._asdict())
+
+
+def to_wire(job: Job) -> dict[str, Any]:
+    """Return a job as it goes over the socket."""
+    return {"document": job.to_dict(), "archived": job.archived}
+
+
+def _submissions(answers: list[Submission]) -> list[list[Any]]:
+    return [list(answer) for answer in answers]
+
+
+def _parameters(method: Callable[..., None]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names that a verb takes, and those that it must be given."""
+    parameters: Mapping[str, inspect.Parameter] = inspect.signature(method).parameters
+    names = [name for name in parameters if name != "call"]
+    required = [name for name in names if parameters[name].default is inspect.Parameter.empty]
+    return frozenset(names), frozenset(required)

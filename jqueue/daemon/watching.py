@@ -1,0 +1,101 @@
+"""Peers that wait for a job to change: answered by the batch that changes it, never by a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jqueue.daemon.connection import Slot
+from jqueue.daemon.reactor import LoopTimer, Reactor
+from jqueue.errors import JobNotFound, JQueueError, WaitTimeout
+from jqueue.job.snapshot import Job
+from jqueue.queue.reading import job_of
+from jqueue.store.protocol import Batch, Store
+
+Answer = Callable[[Job | JQueueError | None], None]
+
+
+class Waiter:
+    """One peer, one job, one condition."""
+
+    __slots__ = ("answer", "job", "ready", "timer")
+
+    def __init__(self, job: int, ready: Callable[[Job], bool], answer: Answer) -> None:
+        self.job = job
+        self.ready = ready
+        self.answer = answer
+        self.timer: LoopTimer | None = None
+
+
+class Watching:
+    """All waiting peers, by job.  In the loop's thread, but for the look at each batch."""
+
+    def __init__(self, reactor: Reactor, store: Store) -> None:
+        self._reactor = reactor
+        self._store = store
+        self._waiters: dict[int, set[Waiter]] = {}
+        self._undo: Callable[[], None] = store.subscribe(self._look)
+
+    def wait(
+        self,
+        slot: Slot,
+        job: int,
+        timeout_s: float | None,
+        ready: Callable[[Job], bool],
+        answer: Answer,
+    ) -> None:
+        """Call `answer` with the job once it is `ready`, or with WaitTimeout, or JobNotFound."""
+        waiter = Waiter(job, ready, answer)
+        # Listened to first, then looked: what happens in between is not missed.
+        self._waiters.setdefault(job, set()).add(waiter)
+        if self._settle(waiter):
+            return
+        slot.on_drop = lambda: self._leave(waiter)
+        if timeout_s is not None:
+            timed_out = WaitTimeout(
+                f"job {job}: nothing that was waited for within {timeout_s:g} s",
+                timeout_s=timeout_s,
+            )
+            waiter.timer = self._reactor.call_later(
+                timeout_s, lambda: self._answer(waiter, timed_out)
+            )
+
+    def _look(self, batch: Batch) -> None:
+        waiters = self._waiters
+        if not waiters:
+            return
+        changed = [key for key in batch.values if type(key) is int and key in waiters]
+        if changed:
+            self._reactor.call_threadsafe(lambda: self._changed(changed))
+
+    def _changed(self, jobs: list[int]) -> None:
+        for job in jobs:
+            for waiter in list(self._waiters.get(job, ())):
+                self._settle(waiter)
+
+    def _settle(self, waiter: Waiter) -> bool:
+        try:
+            found = job_of(self._store.find(waiter.job), waiter.job)
+        except JobNotFound as error:
+            self._answer(waiter, error)
+            return True
+        if not (waiter.ready(found) or found.finalized):
+            return False
+        self._answer(waiter, found)
+        return True
+
+    def _answer(self, waiter: Waiter, found: Job | JQueueError) -> None:
+        self._leave(waiter)
+        waiter.answer(found)
+
+    def _leave(self, waiter: Waiter) -> None:
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        waiters = self._waiters.get(waiter.job)
+        if waiters is not None:
+            waiters.discard(waiter)
+            if not waiters:
+                del self._waiters[waiter.job]
+
+    def close(self) -> None:
+        """Look at the store no more."""
+        self._undo()

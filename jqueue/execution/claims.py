@@ -1,0 +1,139 @@
+"""Claims: opcodes for those who bring their own workers, over the queue's socket.
+
+A claim is known by its livelock, which the claimant holds before it asks: the same livelock again
+gets the same opcode.  Its process is never signaled; when its connection is gone the opcode is
+judged as soon as the livelock is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from jqueue.errors import JQueueError, Refused
+from jqueue.execution.executions import ClaimAnswer, Execution, Lock
+from jqueue.execution.loop import Result, Timer
+from jqueue.execution.runner import Runner
+from jqueue.execution.scheduler import Pick
+from jqueue.job.change import Document
+
+Answer = Callable[[ClaimAnswer | JQueueError], None]
+
+
+class Request:
+    """Somebody who waits for an opcode, or has got one."""
+
+    def __init__(self, lock: Lock, kinds: frozenset[str] | None, answer: Answer) -> None:
+        self.lock = lock
+        self.kinds = kinds
+        self.answer = answer
+        self.timer: Timer | None = None
+        self.execution: Execution | None = None
+        self.answered: ClaimAnswer | None = None
+        self.gone = False
+        self.settled: Callable[[], None] = lambda: None
+        """Called when it is over, with or without an opcode."""
+
+
+class Claims:
+    """The claims of all connections.  In the loop's thread."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._waiting: dict[str, Request] = {}
+        self._granted: dict[str, Request] = {}
+        runner.claimants = self._serve
+
+    def request(
+        self, lock: Lock, kinds: frozenset[str] | None, timeout_s: float | None, answer: Answer
+    ) -> Request:
+        """Ask for an opcode; `answer` is called once, with none if none comes in time."""
+        known = self._granted.get(lock.name)
+        if known is not None and known.answered is not None:
+            known.gone = False
+            answer(known.answered)
+            return known
+        request = self._waiting[lock.name] = Request(lock, kinds, answer)
+        if timeout_s is not None:
+            # With no time at all it still gets what this turn can give.
+            later = self._runner.loop.call_later
+            request.timer = later(max(timeout_s, 0.0), lambda: self._give_up(request))
+        self._runner.wake()
+        return request
+
+    def _give_up(self, request: Request) -> None:
+        if self._waiting.get(request.lock.name) is request:
+            del self._waiting[request.lock.name]
+            request.settled()
+            request.answer(ClaimAnswer())
+
+    def _serve(self) -> bool:
+        runner = self._runner
+        for request in list(self._waiting.values()):
+            pick = runner.dispatcher.take(request.kinds)
+            if pick is None:
+                if runner.dispatcher.more:
+                    runner.loop.call_threadsafe(runner.wake)
+                continue
+            del self._waiting[request.lock.name]
+            if request.timer is not None:
+                request.timer.cancel()
+            self._start(request, pick)
+        return bool(self._waiting)
+
+    def _start(self, request: Request, pick: Pick) -> None:
+        runner = self._runner
+        execution = Execution(pick.job, pick.op_index, pick.kind, request.lock, claimed=True)
+        request.execution = execution
+        runner.executions[pick.job] = execution
+        self._granted[request.lock.name] = request
+        decide = runner.dispatcher.start(pick, request.lock, None)
+        runner.loop.begin(decide, partial(self._started, request))
+
+    def _started(self, request: Request, result: Result) -> None:
+        runner, execution = self._runner, request.execution
+        assert execution is not None
+        if result.error is not None:
+            del self._granted[request.lock.name]
+            runner.not_started(execution, result.error)
+            if isinstance(result.error, Refused) and not request.gone:
+                self._waiting[request.lock.name] = request
+            else:
+                request.settled()
+                request.answer(result.error)
+            return
+        document: Document = result.answer
+        execution.token = result.lsn
+        attempt = document["ops"][execution.op_index].get("attempts", 0) + 1
+        request.answered = ClaimAnswer(document, execution.op_index, result.lsn, attempt)
+        if request.gone:
+            self._bury(request)
+        else:
+            request.answer(request.answered)
+        runner.arm_timeout(execution, document["ops"][execution.op_index])
+
+    def gone(self, request: Request) -> None:
+        """The connection that asked is gone."""
+        request.gone = True
+        if self._waiting.get(request.lock.name) is request:
+            del self._waiting[request.lock.name]
+            if request.timer is not None:
+                request.timer.cancel()
+        elif request.answered is not None:
+            self._bury(request)
+
+    def _bury(self, request: Request) -> None:
+        """Judge it once its livelock is free, unless it is finished before."""
+        execution = request.execution
+        assert execution is not None
+        if execution.burial is None and not execution.ended:
+            self._runner.end(execution, "its claimant is gone")
+
+    def done(self, job: int, token: int) -> None:
+        """A finish or release of the claim is durable."""
+        execution = self._runner.executions.get(job)
+        if execution is not None and execution.token == token and execution.claimed:
+            request = self._granted.pop(execution.lock.name, None)
+            if request is not None:
+                request.settled()
+            self._runner.finished(execution)
