@@ -1,0 +1,86 @@
+"""`tree`: a job, the jobs that it submitted, those that they submitted …"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from jqueue.cli.command import Settings, command, pass_settings
+from jqueue.cli.show import put, put_json, row_of
+from jqueue.cli.target import OpenQueue
+from jqueue.cli.values import JOB_ID
+from jqueue.job.snapshot import Job
+
+Level = tuple[int, Job]
+
+
+@command("tree")
+@click.argument("id", type=JOB_ID, metavar="ID")
+@pass_settings
+def tree(settings: Settings, *, id: int) -> None:
+    """Show a job and all that it submitted; with --json nested by `children`.
+
+    \b
+    Example:
+      jqueue tree 17
+    """  # noqa: D301  # \b is click's mark for text that is not wrapped
+    with settings.open() as queue:
+        family = list(walk(queue, queue.job(id)))
+    if settings.as_json:
+        put_json(nested(family))
+        return
+    for depth, job in family:
+        archived = " (archived)" if job.archived else ""
+        put(f"{'  ' * depth}{job.id} {job.status}{archived} {', '.join(job.summary)}")
+
+
+def walk(queue: OpenQueue, root: Job) -> Iterator[Level]:
+    """Yield the family with the depth of each, parents before their children."""
+    stack = [(0, root)]
+    while stack:
+        depth, job = stack.pop()
+        yield depth, job
+        children = sorted(queue.jobs(ids=named_children(job), archived=True), key=lambda c: c.id)
+        stack += [(depth + 1, child) for child in reversed(children) if _is_child(child, job)]
+
+
+def _is_child(child: Job, parent: Job) -> bool:
+    """What a result names may be no child; and as IDs rise, no family can be a circle."""
+    submitter = child.submitter
+    return submitter is not None and submitter["job"] == parent.id and child.id > parent.id
+
+
+def named_children(job: Job) -> set[int]:
+    """The IDs that the job's document names as submitted by it, in results and in mid-execution."""
+    results = [op.result for op in job.ops if isinstance(op.result, dict)]
+    calls = (job.to_dict().get("submissions") or {}).values()
+    answers = [named.get("jobs") for named in (*results, *calls)]
+    return {
+        entry[1]
+        for answer in answers
+        if isinstance(answer, list)
+        for entry in answer
+        if _is_accepted(entry)
+    }
+
+
+def _is_accepted(entry: Any) -> bool:
+    return (
+        isinstance(entry, list)
+        and len(entry) == 2  # noqa: PLR2004  # a pair
+        and entry[0] is True
+        and type(entry[1]) is int
+        and entry[1] > 0
+    )
+
+
+def nested(family: list[Level]) -> dict[str, Any]:
+    """The family as one object, each with its `children`."""
+    path: list[dict[str, Any]] = []
+    for depth, job in family:
+        node = {**row_of(job), "children": []}
+        del path[depth:]
+        if path:
+            path[-1]["children"].append(node)
+        path.append(node)
+    return path[0]

@@ -1,0 +1,102 @@
+"""`wait`: until jobs have ended, and exit codes that say how."""
+
+import time
+from collections.abc import Iterable
+from typing import Final
+
+import click
+
+from jqueue.cli.command import Settings, command, pass_settings
+from jqueue.cli.show import put_json_array, row_of, say
+from jqueue.cli.values import DURATION, JOB_ID
+from jqueue.errors import WaitTimeout
+from jqueue.job.snapshot import Job
+from jqueue.job.status import FINALIZED, JobStatus
+
+EXIT_TIMEOUT: Final = 3
+POLL_S: Final = 0.5
+"""Between looks at a queue: while it is looked at without an owner, no owner can start."""
+
+OPEN = frozenset(JobStatus) - FINALIZED
+
+
+@command("wait")
+@click.option("--idle", is_flag=True, help="Wait until no job is unfinished.")
+@click.option("--timeout", "timeout_s", type=DURATION, help="Give up then, with exit code 3.")
+@click.argument("ids", nargs=-1, type=JOB_ID, metavar="[ID…]")
+@pass_settings
+@click.pass_context
+def wait(
+    context: click.Context,
+    settings: Settings,
+    *,
+    idle: bool,
+    timeout_s: float | None,
+    ids: tuple[int, ...],
+) -> None:
+    """Wait for jobs: 0 all succeeded, 1 one failed or was canceled, 3 timeout.
+
+    \b
+    Example:
+      jqueue wait --timeout 10m 17 18
+    """  # noqa: D301  # \b is click's mark for text that is not wrapped
+    if idle == bool(ids):
+        raise click.UsageError("Give job IDs, or --idle.")
+    context.exit(wait_idle(settings, timeout_s) if idle else wait_for(settings, ids, timeout_s))
+
+
+def wait_for(settings: Settings, ids: Iterable[int], timeout_s: float | None) -> int:
+    """Wait for the jobs and return the exit code."""
+    deadline = Deadline(timeout_s)
+    ended: list[Job] = []
+    for job in dict.fromkeys(ids):
+        found = _wait_one(settings, job, deadline)
+        if found is None:
+            say(f"Job {job} has not ended within {timeout_s:g} s.")
+            return EXIT_TIMEOUT
+        if found.status is not JobStatus.SUCCESS:
+            say(f"Job {job}: {found.status}")
+        ended.append(found)
+    if settings.as_json:
+        put_json_array(map(row_of, ended))
+    return 0 if all(job.status is JobStatus.SUCCESS for job in ended) else 1
+
+
+def _wait_one(settings: Settings, job: int, deadline: "Deadline") -> Job | None:
+    """Return the job once it ended, None if it didn't in time."""
+    while True:
+        with settings.open() as queue:
+            try:
+                return queue.wait(job, 0)
+            except WaitTimeout:
+                pass
+        if not deadline.pause():
+            return None
+
+
+def wait_idle(settings: Settings, timeout_s: float | None) -> int:
+    """Wait until no job is unfinished and return the exit code."""
+    deadline = Deadline(timeout_s)
+    while True:
+        with settings.open() as queue:
+            unfinished = queue.count(statuses=OPEN)
+        if not unfinished:
+            return 0
+        if not deadline.pause():
+            say(f"{unfinished} jobs are unfinished after {timeout_s:g} s.")
+            return EXIT_TIMEOUT
+
+
+class Deadline:
+    """A limit on the time of waiting; None is none."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self._end_s = None if timeout_s is None else time.monotonic() + timeout_s
+
+    def pause(self) -> bool:
+        """Wait until the next look is due; false if time is up."""
+        left_s = POLL_S if self._end_s is None else self._end_s - time.monotonic()
+        if left_s <= 0:
+            return False
+        time.sleep(min(left_s, POLL_S))
+        return True
