@@ -1,8 +1,8 @@
-"""Which loop should serve the socket?  The submit path of four candidates, with 1, 4 and 16 clients.
+"""Which loop should serve the socket?  The submit path of four candidates, 1, 4 and 16 clients.
 
 Each candidate answers a request (one LUXI message, strict JSON) with one synced append: bare epoll
-with one fdatasync for all that is ready, asyncio with the sync in the loop, asyncio with the sync in
-an executor thread and group commit.  Beside them the bare append + fdatasync.
+with one fdatasync for all that is ready, asyncio with the sync in the loop, asyncio with the sync
+in an executor thread and group commit.  Beside them the bare append + fdatasync.
 
     python -m bench.loops [DIR]
 """
@@ -75,7 +75,7 @@ def serve_epoll(listener, file):
                     connection.send(_answer(number))
 
 
-def serve_asyncio(listener, file, *, executor):
+def serve_asyncio(listener, file, *, executor):  # noqa: C901 - one server, its parts inside
     pool = ThreadPoolExecutor(1) if executor else None
     gathered, serial = [], 0
     syncing = False
