@@ -22,7 +22,7 @@ from jqueue.job.state import Entry, Key, Place, live_status
 from jqueue.job.status import calc_priority
 from jqueue.store import opening
 from jqueue.store.checkpoint import Checkpointer, is_open
-from jqueue.store.disk import Disk, RealDisk, filesystem_warning, make_root
+from jqueue.store.disk import Disk, RealDisk, filesystem_warning, make_root, temp_path
 from jqueue.store.files import Files
 from jqueue.store.index import unloaded
 from jqueue.store.journal import SEGMENT_BYTES, ClosedSegment, Journal
@@ -170,8 +170,11 @@ class DirectoryStore:
         """Make the parts of a queue that are not there; the first segment, last, makes it one."""
         disk = self.disk
         if not disk.exists("version"):
-            disk.write_file("version", b"1\n", new=False)
-            disk.sync_file("version")
+            # Synced before it has its name: a torn one would look like another format.
+            temp = temp_path("version")
+            disk.create(temp, b"1\n")
+            disk.sync_file(temp)
+            disk.rename(temp, "version")
         for name in (JOURNAL, "archive", "livelocks"):
             disk.mkdir(name, exist_ok=True)
         disk.sync_dir("")

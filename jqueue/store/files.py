@@ -52,7 +52,8 @@ class Files:
 
     def _note_job(self, job: int, entry: Entry, before: Entry | None) -> None:
         clean = job not in self._dirty and job not in self._busy
-        if entry.place is Place.ARCHIVE and clean and before is not None:
+        same = before is not None and before.document is entry.document
+        if entry.place is Place.ARCHIVE and clean and same:
             # Its live file holds this very document: a rename will do.
             self._movable.add(job)
         elif entry.place is not Place.ARCHIVE:

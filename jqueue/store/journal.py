@@ -254,7 +254,11 @@ class Journal:
         return True
 
     def finished(self, batch: list[Record]) -> None:
-        """Learn what is durable now."""
+        """Learn what is durable now: a segment begun next must know what files reflect."""
+        for record in batch:
+            note = record.transaction.note if record.transaction is not None else None
+            if note is not None:
+                self.reflects = max(self.reflects, note.get("reflects", 0))
         self._on_durable(batch)
 
     def close(self) -> None:

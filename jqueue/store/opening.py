@@ -77,7 +77,7 @@ def find(disk: Disk, *, bound: Callable[[Journal], int] | None = None) -> Found:
     a journal that is missing.
     """
     check_version(disk)
-    if not disk.is_dir(JOURNAL):
+    if not _has_journal(disk):
         found = Found({})
         _scan(disk, found)
         return found
@@ -96,6 +96,17 @@ def find(disk: Disk, *, bound: Callable[[Journal], int] | None = None) -> Found:
         _log.warning("%s: no index to rely on, scanning the job files", disk.path)
         _scan(disk, found)
     return found
+
+
+def _has_journal(disk: Disk) -> bool:
+    """Say whether the queue ever had a journal.
+
+    An empty directory is what a crash leaves before the first segment is born; everything else
+    comes later, and so does the first stamped job file.
+    """
+    if not disk.is_dir(JOURNAL):
+        return False
+    return any(not TEMP_NAME.fullmatch(name) for name in disk.names(JOURNAL))
 
 
 def _found(journal: Journal, result: Replayed, before: dict[Key, Any]) -> Found:

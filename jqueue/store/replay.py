@@ -28,8 +28,12 @@ class Replayed:
     records: int = 0
 
     def find(self, key: Key) -> Any:
-        """Return the value of `key`: the base of the layers."""
-        return self.values.get(key)
+        """Return the value of `key`: the base of the layers.
+
+        What an index left unloaded is not there: the records that matter bring its document.
+        """
+        value = self.values.get(key)
+        return None if type(value) is bytes else value
 
     @property
     def mentioned(self) -> set[int]:

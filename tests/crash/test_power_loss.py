@@ -1,0 +1,136 @@
+"""Kills and power cuts at every step of a day's work (P1, P2, P3)."""
+
+import contextlib
+import random
+
+import pytest
+
+from jqueue.store.protocol import Transaction
+from tests.crash.workload import (
+    STATES,
+    TRANSACTIONS,
+    Progress,
+    live_the_day,
+    open_store,
+    state_of,
+    submit,
+)
+from tests.fakes import Crash, FakeDisk, every_crash
+
+
+def crashing_at(step, make=FakeDisk):
+    disk = make()
+
+    def crash_there(_name, _path):
+        if len(disk.calls) > step:
+            raise Crash
+
+    disk.on_call = crash_there
+    return disk
+
+
+def crashes(part=0, parts=1):
+    """Yield the disk and the progress of a day that ended before a step: every `parts`-th step."""
+    whole = FakeDisk()
+    live_the_day(whole, Progress())
+    for step in range(part, len(whole.calls) + 1, parts):
+        disk, progress = crashing_at(step), Progress()
+        with contextlib.suppress(Crash):
+            live_the_day(disk, progress)
+        disk.on_call = None
+        yield step, disk, progress
+
+
+def remains(number, disk, states):
+    """Yield what a kill leaves and some of what a power cut leaves, a torn write too."""
+    yield disk.kill_state()
+    yield disk.kill_state(short=number % 40)
+    yield from disk.crash_states(random.Random(number), limit=states)
+
+
+def check(left, progress):
+    """What is found is what was acknowledged, and perhaps what was begun; and it stays so."""
+    store = open_store(left)
+    found = state_of(store)
+    assert found in progress.possible()
+    again = open_store(left.clone())
+    assert state_of(again) == found
+    for transaction in TRANSACTIONS[progress.acknowledged : progress.begun]:
+        store.commit(transaction)
+    assert state_of(store) == STATES[progress.begun]
+    return store
+
+
+def check_all(parts, part, states):
+    for number, disk, progress in crashes(part, parts):
+        for left in remains(number, disk, states):
+            store = check(left, progress)
+            serial = STATES[progress.begun].get("serial", 0)
+            assert (store.find("serial") or 0) == serial
+            store.close()
+            before = STATES[progress.begun]
+            for lost in ([], ["journal/index"], ["journal/index", "serial", "drain"]):
+                for path in lost:
+                    if left.exists(path):
+                        left.unlink(path)
+                store = open_store(left)
+                assert state_of(store) == before
+                store.close()
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_p1_p2_acknowledged_is_there_and_whole_after_a_kill_or_a_power_cut(part):
+    check_all(parts=24, part=6 * part, states=6)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(8))
+def test_p1_p2_acknowledged_is_there_and_whole_at_every_step(part):
+    check_all(parts=8, part=part, states=40)
+
+
+def check_crash_during_recovery(parts, part, states):
+    """A second crash, at every step of the opening after the first."""
+    for number, disk, progress in crashes(part, parts):
+        for left in list(remains(number, disk, states)):
+            for second in every_crash(left.clone):
+                with contextlib.suppress(Crash):
+                    open_store(second).checkpoint()
+                second.on_call = None
+                rng = random.Random(number)
+                for twice in [second.kill_state(), *second.crash_states(rng, limit=2)]:
+                    assert state_of(open_store(twice)) in progress.possible()
+
+
+def test_p1_a_crash_of_the_recovery_loses_nothing():
+    check_crash_during_recovery(parts=83, part=7, states=1)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(8))
+def test_p1_a_crash_of_the_recovery_loses_nothing_at_every_step(part):
+    check_crash_during_recovery(parts=8, part=part, states=6)
+
+
+def test_p3_the_serial_never_falls():
+    for number, disk, progress in crashes(part=1, parts=23):
+        given = STATES[progress.acknowledged].get("serial", 0)
+        for left in remains(number, disk, 4):
+            if left.exists("serial"):
+                left.unlink("serial")
+            store = open_store(left)
+            assert (store.find("serial") or 0) >= given
+            fresh = (store.find("serial") or 0) + 1
+            assert store.find(fresh) is None
+            store.commit(Transaction("fresh", tuple(submit(fresh))))
+            assert store.find("serial") == fresh
+
+
+def test_a_whole_day_ends_as_the_oracle_says():
+    disk, progress = FakeDisk(), Progress()
+    live_the_day(disk, progress)
+    assert progress.acknowledged == len(TRANSACTIONS)
+    assert state_of(open_store(disk)) == STATES[-1]
+    assert max(name for name in disk.names("journal") if name.isdigit()) > "00000005"
