@@ -82,8 +82,8 @@ class DirectoryStore:
             disk, mode=durability, on_durable=self._durable, segment_bytes=segment_bytes
         )
         self.files = Files(disk, self._evict)
-        found = opening.find(disk)
         try:
+            found = opening.find(disk)
             self._begin(found)
         except OSError as error:
             raise _failed(disk.path, error) from error
@@ -367,10 +367,13 @@ class DirectorySnapshot:
         """Return the IDs of all live (and archived) jobs, ascending."""
         disk = self._store.disk
         last = self._values.get("serial") or 0
-        names = map(parse_job_file_name, disk.names())
-        found: set[int] = {job for job in names if job is not None and job <= last}
-        if archived:
-            found.update(job for job in opening.archived_ids(disk) if job <= last)
+        try:
+            names = map(parse_job_file_name, disk.names())
+            found: set[int] = {job for job in names if job is not None and job <= last}
+            if archived:
+                found.update(job for job in opening.archived_ids(disk) if job <= last)
+        except OSError as error:
+            raise _failed(disk.path, error) from error
         for source in (dict(self._before), self._values):
             for key, value in source.items():
                 if type(key) is int:

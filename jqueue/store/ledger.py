@@ -278,6 +278,7 @@ class Ledger:
             record.settled = False
             record.layer = record.transaction = record.encoded = None
             record.alone = error.alone
+            record.gate = None  # open by now: whoever passed it would lead beside another leader
             self._append(record)
 
     def flush(self) -> None:

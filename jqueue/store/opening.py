@@ -5,18 +5,19 @@ What is found is decided upon before anything is changed; a refusal leaves every
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from jqueue.errors import FormatTooNew, QueueCorrupt
+from jqueue.errors import FormatTooNew, QueueCorrupt, QueueFailed
 from jqueue.job import jsonio
 from jqueue.job.document import check_document
 from jqueue.job.ids import archive_dir, job_file_name, parse_job_file_name
 from jqueue.job.state import Entry, Key, Place, job_dependencies, live_status
 from jqueue.job.status import FINALIZED, calc_priority
-from jqueue.store.disk import TEMP_NAME, Disk
+from jqueue.store.disk import TEMP_NAME, Disk, FileTooLarge, NotRegular
 from jqueue.store.index import read_index, unloaded
 from jqueue.store.replay import Replayed, carried, replay, resume
 from jqueue.store.segment import JOURNAL, Journal, read_journal
@@ -128,15 +129,30 @@ def _found(journal: Journal, result: Replayed, before: dict[Key, Any]) -> Found:
 def read_document(disk: Disk, path: str, job: int) -> dict[str, Any]:
     """Return the document in a job file.
 
-    Raises Damaged with what is wrong, or FileNotFoundError.
+    Raises Damaged with what is wrong, FileNotFoundError, or QueueFailed if it can't be told.
     """
     try:
-        data = disk.read(path, MAX_JOB_BYTES)
+        data = _read(disk, path, MAX_JOB_BYTES)
         return check_document(jsonio.loads(data), job)
     except FileNotFoundError:
         raise
-    except (ValueError, OSError, RecursionError) as error:
+    except OSError as error:
+        if isinstance(error, NotRegular | FileTooLarge) or error.errno == errno.EIO:
+            raise Damaged(str(error)) from error
+        full = str(disk.path / path)
+        raise QueueFailed(f"{full}: {error.strerror}; nothing was changed", path=full) from error
+    except (ValueError, RecursionError) as error:
         raise Damaged(str(error)) from error
+
+
+def _read(disk: Disk, path: str, limit: int) -> bytes:
+    """Return the file's content; only a read that fails twice with EIO fails."""
+    try:
+        return disk.read(path, limit)
+    except OSError as error:
+        if error.errno != errno.EIO or isinstance(error, NotRegular | FileTooLarge):
+            raise
+        return disk.read(path, limit)
 
 
 def _scan(disk: Disk, found: Found) -> None:
@@ -273,7 +289,7 @@ def _serial_file(disk: Disk) -> int:
     A lost, negative or foreign one counts as 0 and is said.
     """
     try:
-        text = disk.read("serial", 64).decode("ascii", "replace").strip()
+        text = _read(disk, "serial", 64).decode("ascii", "replace").strip()
     except FileNotFoundError:
         return 0
     except OSError as error:
@@ -290,7 +306,7 @@ def _serial_file(disk: Disk) -> int:
 def read_flag(disk: Disk, name: str) -> dict[str, Any] | None:
     """Return the drain or pause file's content; Ganeti's empty one is set, without a reason."""
     try:
-        data = disk.read(name, 1 << 16)
+        data = _read(disk, name, 1 << 16)
     except FileNotFoundError:
         return None
     except OSError:
