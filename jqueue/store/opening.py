@@ -137,12 +137,17 @@ def read_document(disk: Disk, path: str, job: int) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if isinstance(error, NotRegular | FileTooLarge) or error.errno == errno.EIO:
+        if _is_damage(error):
             raise Damaged(str(error)) from error
         full = str(disk.path / path)
         raise QueueFailed(f"{full}: {error.strerror}; nothing was changed", path=full) from error
     except (ValueError, RecursionError) as error:
         raise Damaged(str(error)) from error
+
+
+def _is_damage(error: OSError) -> bool:
+    """Say whether the file itself is to blame, not a want of memory, descriptors or rights."""
+    return isinstance(error, NotRegular | FileTooLarge) or error.errno == errno.EIO
 
 
 def _read(disk: Disk, path: str, limit: int) -> bytes:
@@ -293,6 +298,8 @@ def _serial_file(disk: Disk) -> int:
     except FileNotFoundError:
         return 0
     except OSError as error:
+        if not _is_damage(error):
+            raise
         _log.warning("%s: %s; the highest job ID counts instead", disk.path / "serial", error)
         return 0
     if text.isascii() and text.isdigit():
@@ -309,7 +316,9 @@ def read_flag(disk: Disk, name: str) -> dict[str, Any] | None:
         data = _read(disk, name, 1 << 16)
     except FileNotFoundError:
         return None
-    except OSError:
+    except OSError as error:
+        if not _is_damage(error):
+            raise
         data = b""
     try:
         value = jsonio.loads(data) if data.strip() else {}

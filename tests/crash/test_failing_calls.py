@@ -134,3 +134,12 @@ def test_p9_a_failed_append_changes_nothing_and_the_next_one_succeeds():
         commit(store, 4)
     assert store.find(4) is None
     assert commit(store, 4).lsn == 4
+
+
+@pytest.mark.parametrize("path", ["serial", "drain", "pause"])
+def test_p9_what_cannot_be_read_for_want_of_memory_is_not_guessed(path):
+    armed = [1]
+    disk = failing_when(armed, "read", path, errno.ENOMEM)
+    with pytest.raises(JQueueError):
+        open_store(disk)
+    assert state_of(open_store(disk)) == STATES[0]
