@@ -6,13 +6,13 @@ import click
 
 from jqueue.cli.command import Settings, command, one_line, pass_settings
 from jqueue.cli.show import put_json, put_json_array, say
-from jqueue.cli.target import OpenQueue
+from jqueue.cli.target import Client
 from jqueue.cli.values import AGE, JOB_ID
 from jqueue.errors import JobNotFound
 from jqueue.job.status import PRIORITY_HIGHEST, PRIORITY_LOWEST
 from jqueue.job.transitions import Outcome
 
-Change = Callable[[OpenQueue, int], Outcome]
+Change = Callable[[Client, int], Outcome]
 
 
 def change_each(settings: Settings, ids: Iterable[int], change: Change) -> int:
@@ -104,7 +104,7 @@ def archive(context: click.Context, settings: Settings, *, ids: tuple[int, ...])
     context.exit(change_each(settings, ids, _archive))
 
 
-def _archive(queue: OpenQueue, job: int) -> Outcome:
+def _archive(queue: Client, job: int) -> Outcome:
     if queue.archive(job):
         return Outcome(True, f"Job {job} archived")
     found = queue.job(job)

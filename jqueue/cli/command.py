@@ -3,13 +3,12 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from jqueue.cli.target import OpenQueue, default_path, open_queue
+from jqueue.cli.target import Client, default_path, open_queue
 from jqueue.errors import JQueueError
 
 
@@ -23,11 +22,11 @@ class Settings:
     @property
     def queue_path(self) -> str:
         """The queue's directory."""
-        return self.path or os.environ.get("JQUEUE_DIR") or default_path()
+        return self.path or default_path()
 
-    def open(self, *, create: bool = False) -> AbstractContextManager[OpenQueue]:
-        """Open the queue that is meant."""
-        return open_queue(self.queue_path, create=create)
+    def open(self) -> Client:
+        """Return the queue that is meant."""
+        return open_queue(self.queue_path)
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)

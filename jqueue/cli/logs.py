@@ -1,15 +1,19 @@
 """`log`: what the opcodes of a job said."""
 
-from typing import Any
+import contextlib
+from typing import Any, Final
 
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.show import local, put, put_json
 from jqueue.cli.values import JOB_ID
-from jqueue.cli.waiting import Deadline
+from jqueue.errors import WaitTimeout
 from jqueue.job import jsonio
 from jqueue.job.snapshot import Job, as_datetime
+
+LOOK_S: Final = 60.0
+"""One request for a change waits so long; then another one follows."""
 
 
 @command("log")
@@ -25,14 +29,13 @@ def log(settings: Settings, *, follow: bool, times: bool, id: int) -> None:
       jqueue log --follow 17
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
     shown: dict[int, int] = {}
-    forever = Deadline(None)
-    while True:
-        with settings.open() as queue:
-            job = queue.job(id)
+    with settings.open() as queue:
+        job = queue.job(id)
         _put_new(settings, job, shown, times=times)
-        if not follow or job.finalized:
-            return
-        forever.pause()
+        while follow and not job.finalized:
+            with contextlib.suppress(WaitTimeout):
+                job = queue.wait_change(id, job.lsn, LOOK_S)
+            _put_new(settings, job, shown, times=times)
 
 
 def _put_new(settings: Settings, job: Job, shown: dict[int, int], *, times: bool) -> None:

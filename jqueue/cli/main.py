@@ -8,6 +8,7 @@ from jqueue.cli.command import Group
 from jqueue.cli.logs import log
 from jqueue.cli.operating import drain, pause, resume, undrain
 from jqueue.cli.reading import explain, info, list_jobs, status
+from jqueue.cli.running import daemon, run
 from jqueue.cli.submitting import retry, submit
 from jqueue.cli.trees import tree
 from jqueue.cli.waiting import wait
@@ -31,6 +32,8 @@ COMMANDS = (
     pause,
     resume,
     status,
+    daemon,
+    run,
 )
 
 

@@ -26,7 +26,7 @@ def drain(settings: Settings, *, reason: str | None) -> None:
     Example:
       jqueue drain --reason "moving house on Friday"
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
-    with settings.open(create=True) as queue:
+    with settings.open() as queue:
         queue.drain(reason)
         state = queue.drain_state()
     tell(settings, "drain", state, "Drained: no new jobs are accepted.")
@@ -41,7 +41,7 @@ def undrain(settings: Settings) -> None:
     Example:
       jqueue undrain
     """  # noqa: D301  # as above
-    with settings.open(create=True) as queue:
+    with settings.open() as queue:
         queue.undrain()
         state = queue.drain_state()
     tell(settings, "drain", state, "New jobs are accepted.")
@@ -57,7 +57,7 @@ def pause(settings: Settings, *, reason: str | None) -> None:
     Example:
       jqueue pause --reason "disk check"
     """  # noqa: D301  # as above
-    with settings.open(create=True) as queue:
+    with settings.open() as queue:
         queue.pause(reason)
         state = queue.pause_state()
     tell(settings, "pause", state, "Paused: nothing is started.")
@@ -72,7 +72,7 @@ def resume(settings: Settings) -> None:
     Example:
       jqueue resume
     """  # noqa: D301  # as above
-    with settings.open(create=True) as queue:
+    with settings.open() as queue:
         queue.resume()
         state = queue.pause_state()
     tell(settings, "pause", state, "Opcodes are started.")

@@ -8,10 +8,9 @@ import click
 
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.show import put, put_json, say
-from jqueue.cli.target import OpenQueue, is_served
+from jqueue.cli.target import Client
 from jqueue.cli.values import DURATION, JOB_ID, MOMENT, OP, VARIABLE
 from jqueue.cli.waiting import wait_for
-from jqueue.execution.units import UNITS
 from jqueue.job.status import FINALIZED, SUBMISSION_PRIORITIES, JobStatus
 
 Depends = list[list[Any]]
@@ -74,7 +73,7 @@ def submit(  # noqa: PLR0913  # as many as a submission has independent facts
     if common["priority"] is not None:
         common["priority"] = int(common["priority"])
     complete(inputs, common, depends_on(after, after_any), not_before)
-    with settings.open(create=True) as queue:
+    with settings.open() as queue:
         job = queue.submit(inputs, key=key, unique=unique)
         put_id(settings, job)
         warn(queue, inputs)
@@ -148,11 +147,18 @@ def complete(
         first.setdefault("not_before", not_before)
 
 
-def warn(queue: OpenQueue, inputs: list[dict[str, Any]]) -> None:
+def warn(queue: Client, inputs: list[dict[str, Any]]) -> None:
     """Say what will keep the job from running."""
-    if not is_served(queue):
+    status = queue.status()
+    if status.get("pid") is None:
         say("Nothing runs this queue now; the job waits for a daemon (jqueue daemon, jqueue run).")
+        return
+    kinds = status.get("kinds") or []
+    if not kinds:
+        say(f"Process {status['pid']} accepts jobs, but has no workers: nothing is run.")
+        return
     for op_id in dict.fromkeys(op["OP_ID"] for op in inputs):
-        near = [] if op_id in UNITS else difflib.get_close_matches(op_id, UNITS, 1)
-        if near:
-            say(f"{op_id} is not known here; did you mean {near[0]}?")
+        if op_id not in kinds:
+            near = difflib.get_close_matches(op_id, kinds, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            say(f"The daemon knows no unit for {op_id}: it stays queued.{hint}")

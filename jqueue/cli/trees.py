@@ -7,7 +7,7 @@ import click
 
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.show import put, put_json, row_of
-from jqueue.cli.target import OpenQueue
+from jqueue.cli.target import Client
 from jqueue.cli.values import JOB_ID
 from jqueue.job.snapshot import Job
 
@@ -34,7 +34,7 @@ def tree(settings: Settings, *, id: int) -> None:
         put(f"{'  ' * depth}{job.id} {job.status}{archived} {', '.join(job.summary)}")
 
 
-def walk(queue: OpenQueue, root: Job) -> Iterator[Level]:
+def walk(queue: Client, root: Job) -> Iterator[Level]:
     """Yield the family with the depth of each, parents before their children."""
     stack = [(0, root)]
     while stack:

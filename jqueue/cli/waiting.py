@@ -14,8 +14,8 @@ from jqueue.job.snapshot import Job
 from jqueue.job.status import FINALIZED, JobStatus
 
 EXIT_TIMEOUT: Final = 3
-POLL_S: Final = 0.5
-"""Between looks at a queue: while it is looked at without an owner, no owner can start."""
+POLL_S: Final = 0.25
+"""Between two counts of the unfinished jobs."""
 
 OPEN = frozenset(JobStatus) - FINALIZED
 
@@ -49,42 +49,34 @@ def wait_for(settings: Settings, ids: Iterable[int], timeout_s: float | None) ->
     """Wait for the jobs and return the exit code."""
     deadline = Deadline(timeout_s)
     ended: list[Job] = []
-    for job in dict.fromkeys(ids):
-        found = _wait_one(settings, job, deadline)
-        if found is None:
-            say(f"Job {job} has not ended within {timeout_s:g} s.")
-            return EXIT_TIMEOUT
-        if found.status is not JobStatus.SUCCESS:
-            say(f"Job {job}: {found.status}")
-        ended.append(found)
+    with settings.open() as queue:
+        for job in dict.fromkeys(ids):
+            try:
+                found = queue.wait(job, deadline.left_s())
+            except WaitTimeout:
+                say(f"Job {job} has not ended within {timeout_s:g} s.")
+                return EXIT_TIMEOUT
+            if found.status is not JobStatus.SUCCESS:
+                say(f"Job {job}: {found.status}")
+            ended.append(found)
     if settings.as_json:
         put_json_array(map(row_of, ended))
     return 0 if all(job.status is JobStatus.SUCCESS for job in ended) else 1
 
 
-def _wait_one(settings: Settings, job: int, deadline: "Deadline") -> Job | None:
-    """Return the job once it ended, None if it didn't in time."""
-    while True:
-        with settings.open() as queue:
-            try:
-                return queue.wait(job, 0)
-            except WaitTimeout:
-                pass
-        if not deadline.pause():
-            return None
-
-
 def wait_idle(settings: Settings, timeout_s: float | None) -> int:
     """Wait until no job is unfinished and return the exit code."""
     deadline = Deadline(timeout_s)
-    while True:
-        with settings.open() as queue:
+    with settings.open() as queue:
+        while True:
             unfinished = queue.count(statuses=OPEN)
-        if not unfinished:
-            return 0
-        if not deadline.pause():
-            say(f"{unfinished} jobs are unfinished after {timeout_s:g} s.")
-            return EXIT_TIMEOUT
+            if not unfinished:
+                return 0
+            left_s = deadline.left_s()
+            if left_s is not None and left_s <= 0:
+                say(f"{unfinished} jobs are unfinished after {timeout_s:g} s.")
+                return EXIT_TIMEOUT
+            time.sleep(POLL_S if left_s is None else min(left_s, POLL_S))
 
 
 class Deadline:
@@ -93,10 +85,6 @@ class Deadline:
     def __init__(self, timeout_s: float | None) -> None:
         self._end_s = None if timeout_s is None else time.monotonic() + timeout_s
 
-    def pause(self) -> bool:
-        """Wait until the next look is due; false if time is up."""
-        left_s = POLL_S if self._end_s is None else self._end_s - time.monotonic()
-        if left_s <= 0:
-            return False
-        time.sleep(min(left_s, POLL_S))
-        return True
+    def left_s(self) -> float | None:
+        """Return how much time is left, None for any."""
+        return None if self._end_s is None else max(self._end_s - time.monotonic(), 0.0)

@@ -1,0 +1,88 @@
+"""`daemon` and `run`: the commands that carry out jobs."""
+
+import logging
+from collections.abc import Callable, Iterable
+
+import click
+
+from jqueue.cli.command import Function, Settings, command, one_line, pass_settings
+from jqueue.cli.show import printable
+
+DEFAULT_WORKERS = 2
+
+
+def _running_options(least_workers: int) -> Callable[[Function], Function]:
+    """Add what both commands take."""
+
+    def add(function: Function) -> Function:
+        function = click.option(
+            "--workers",
+            type=click.IntRange(min=least_workers),
+            default=DEFAULT_WORKERS,
+            show_default=True,
+            help="How many opcodes run at once.",
+        )(function)
+        return click.option(
+            "--load",
+            "sources",
+            multiple=True,
+            metavar="MODULE|FILE.py",
+            help="Where logical units are declared (may be repeated).",
+        )(function)
+
+    return add
+
+
+@command("daemon")
+@_running_options(0)
+@pass_settings
+def daemon(settings: Settings, *, sources: tuple[str, ...], workers: int) -> None:
+    """Own the queue and run its jobs, in the foreground, until SIGTERM or SIGINT.
+
+    SIGTERM: start nothing, wait for what runs; again: at once. With --workers 0 jobs are accepted
+    and none is run.
+
+    \b
+    Example:
+      jqueue daemon --load my_units.py --workers 4
+    """  # noqa: D301  # \b is click's mark for text that is not wrapped
+    _serve(settings, sources, workers, until_idle=False)
+
+
+@command("run")
+@_running_options(1)
+@pass_settings
+def run(settings: Settings, *, sources: tuple[str, ...], workers: int) -> None:
+    """Run the queue's jobs until nothing runs or can start.
+
+    \b
+    Example:
+      jqueue run --load my_units.py
+    """  # noqa: D301  # as above
+    _serve(settings, sources, workers, until_idle=True)
+
+
+def _serve(settings: Settings, sources: Iterable[str], workers: int, *, until_idle: bool) -> None:
+    # Imported here: no other command needs what runs jobs.
+    from jqueue.daemon.main import serve  # noqa: PLC0415
+    from jqueue.execution.executions import Options  # noqa: PLC0415
+
+    logging.basicConfig(
+        level=logging.WARNING if until_idle else logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    for source in sources:
+        load_units(source)
+    serve(settings.queue_path, options=Options(workers=workers), until_idle=until_idle)
+
+
+def load_units(source: str) -> None:
+    """Load units; what goes wrong in the user's own code becomes one line."""
+    from jqueue.execution.units import load  # noqa: PLC0415  # as in _serve
+
+    try:
+        load(source)
+    except Exception as error:
+        # Whatever that code raises, it is the user's to mend, and no bug of ours.
+        text = printable(one_line(f"{type(error).__name__}: {error}"))
+        raise click.ClickException(f"{source} can't be loaded: {text}") from error
