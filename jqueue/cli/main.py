@@ -5,6 +5,7 @@ import click
 from jqueue._version import __version__
 from jqueue.cli.changing import archive, autoarchive, cancel, change_priority, resolve
 from jqueue.cli.command import Group
+from jqueue.cli.demo import demo
 from jqueue.cli.logs import log
 from jqueue.cli.operating import drain, pause, resume, undrain
 from jqueue.cli.reading import explain, info, list_jobs, status
@@ -34,6 +35,7 @@ COMMANDS = (
     status,
     daemon,
     run,
+    demo,
 )
 
 

@@ -94,7 +94,7 @@ def find(disk: Disk, *, bound: Callable[[Journal], int] | None = None) -> Found:
     resume(result, journal, after=journal.claim, until=last, derived_after=derived)
     found = _found(journal, result, before)
     if index is None:
-        _log.warning("%s: no index to rely on, scanning the job files", disk.path)
+        _log.info("%s: no index to rely on, scanning the job files", disk.path)
         _scan(disk, found)
     return found
 
