@@ -117,8 +117,11 @@ class Reactor:
             os.write(self._wake_write, b"\0")
 
     def stop(self) -> None:
-        """Let `run` return after its turn."""
-        self.call_threadsafe(self._stop)
+        """Let `run` return after its turn; any thread."""
+        if self._thread == threading.get_ident():
+            self._stop()
+        else:
+            self.call_threadsafe(self._stop)
 
     def _stop(self) -> None:
         self._stopped = True

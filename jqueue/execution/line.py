@@ -32,7 +32,7 @@ MAX_UNLOGGED_ENTRIES: Final = 100_000
 UNLOGGED_RETRY_S: Final = 1.0
 RECONNECT_FIRST_S: Final = 0.01
 RECONNECT_MAX_S: Final = 0.5
-"""While there is no owner its socket is tried again, less and less often."""
+"""While there is no owner its socket is tried when it appears, and besides less and less often."""
 
 
 class Ended(BaseException):
@@ -40,7 +40,11 @@ class Ended(BaseException):
 
 
 class WorkerLine:
-    """The connection of one worker.  `dial` returns a connected socket, or raises OSError."""
+    """The connection of one worker.
+
+    `dial` returns a connected socket, or raises OSError; `wait_for_owner` returns when one may have
+    come, or after so many seconds.
+    """
 
     def __init__(
         self,
@@ -50,12 +54,14 @@ class WorkerLine:
         orphan_timeout_s: float,
         thread: bool = False,
         ended: Callable[[], None] = lambda: None,
+        wait_for_owner: Callable[[float], None] = time.sleep,
     ) -> None:
         self._dial = dial
         self._identity = identity
         self._orphan_timeout_s = orphan_timeout_s
         self._thread = thread
         self._ended = ended
+        self._wait_for_owner = wait_for_owner
         self._inbox: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
         self._mutex = threading.RLock()
         self._settled = threading.Condition(self._mutex)
@@ -302,7 +308,7 @@ class WorkerLine:
             except OSError as error:
                 if time.monotonic() >= end_s:
                     raise Ended("the queue has had no owner for too long") from error
-                time.sleep(delay_s)
+                self._wait_for_owner(delay_s)
                 delay_s = min(delay_s * 2, RECONNECT_MAX_S)
                 continue
             with self._mutex:

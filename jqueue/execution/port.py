@@ -252,6 +252,7 @@ def _adopt(runner: Runner, identity: Identity) -> Worker:
     worker = Worker(identity)
     runner.workers.add(worker)
     runner.watch_process(worker)
+    runner.arrived()
     for execution in runner.executions.values():
         if execution.identity != identity or execution.worker is not None:
             continue

@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 
 RETRY_S: Final = 1.0
 """After a failed append (a full disk) the same is tried again so much later."""
+EXPECT_S: Final = 1.0
+"""A worker that lost its owner is told at once when another listens."""
 MAX_RESPAWN_S: Final = 10.0
 """A worker that dies before its hello is replaced later and later, up to this."""
 
@@ -82,6 +84,7 @@ class Runner:
         self._resting: Timer | None = None
         self._failed_launches = 0
         self._respawn: Timer | None = None
+        self._expected = 0
         dispatcher.listen(self._on_batch)
 
     def _on_batch(self) -> None:
@@ -223,10 +226,22 @@ class Runner:
         if self.stopping or self._respawn is not None:
             return
         usable = sum(1 for worker in self.workers if worker.condemned is None)
-        for _ in range(usable, self.options.workers):
+        for _ in range(usable + self._expected, self.options.workers):
             worker = self._launch()
             self.workers.add(worker)
             self.watch_process(worker)
+
+    def expect(self, workers: int) -> None:
+        """So many workers of the owner before live: they get a moment to come, before others do."""
+        self._expected = workers
+        if workers:
+            self.loop.call_later(EXPECT_S, lambda: self.arrived(workers))
+        self.launch_missing()
+
+    def arrived(self, workers: int = 1) -> None:
+        """Some of those that were expected are here, or are not expected any more."""
+        self._expected = max(self._expected - workers, 0)
+        self.launch_missing()
 
     def watch_process(self, worker: Worker) -> None:
         """Learn of the worker's death at once."""

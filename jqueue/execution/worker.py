@@ -19,6 +19,7 @@ from typing import Any
 from jqueue.execution import builtin as _builtin  # noqa: F401 - declares the kinds of every queue
 from jqueue.execution import processes
 from jqueue.execution.context import Context, to_inputs
+from jqueue.execution.inotify import Appearance
 from jqueue.execution.line import Ended, WorkerLine
 from jqueue.execution.units import UNITS, ResultWithJobs, Unit, load
 from jqueue.job import jsonio
@@ -124,6 +125,7 @@ def main(arguments: list[str]) -> int:
         identity,
         orphan_timeout_s=config["orphan_timeout_s"],
         ended=lambda: _leave(executor),
+        wait_for_owner=Appearance(queue_fd).wait,
     )
     executor = Executor(line, queue_fd, UNITS)
     executor.run()

@@ -142,6 +142,20 @@ def remove_free(queue_fd: int, needed: frozenset[str] = frozenset()) -> list[str
     return [name for name in ours if _remove_if_free(queue_fd, name)]
 
 
+def holders(queue_fd: int, kind: str) -> set[int]:
+    """Return the processes that made the livelocks of this kind that are there."""
+    try:
+        fd = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=queue_fd)
+    except FileNotFoundError:
+        return set()
+    try:
+        names = os.listdir(fd)
+    finally:
+        os.close(fd)
+    parts = [name.split("-") for name in names if is_name(name)]
+    return {int(pid) for found, pid, _ in parts if found == kind}
+
+
 def _remove_if_free(queue_fd: int, name: str) -> bool:
     fd = _open(queue_fd, name)
     if fd is None:
