@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from jqueue import JobStatus, QueueDrained, WaitTimeout, connect
+from jqueue import JobQueue, JobStatus, QueueDrained, WaitTimeout, connect
 from tests.acceptance.conftest import is_gone, until
 
 
@@ -353,8 +353,6 @@ def test_client_without_owner_opens_reads_and_writes_alone(machine):
 
 
 def test_starting_daemon_waits_for_who_owns_the_queue_for_a_moment(machine):
-    from jqueue import JobQueue
-
     with JobQueue.open(machine.queue) as queue:
         queue.submit([machine.note()])
         machine.start()
