@@ -99,7 +99,10 @@ class Owner:
         self.recovered = recover(self.runner)
         needed = frozenset(execution.lock.name for execution in self.runner.executions.values())
         livelock.remove_free(self._queue_fd, needed)
+        # Before the first worker is launched a queue is not idle, it has not begun.
+        on_idle, self.runner.on_idle = self.runner.on_idle, None
         self.reactor.settle()
+        self.runner.on_idle = on_idle
         self.runner.expect(len(livelock.holders(self._queue_fd, "worker") - {os.getpid()}))
         self.runner.wake()
 
@@ -140,6 +143,8 @@ class Owner:
         ours = [one for one in self.runner.executions.values() if not one.claimed]
         processes = [one for one in self.runner.workers if not one.thread]
         if not ours and not processes:
+            # Once: what is called after each turn must not begin the next turn for ever.
+            self.reactor.after_turn.remove(self._check_ended)
             self.stop_now()
 
     def stop_now(self) -> None:

@@ -162,7 +162,7 @@ class Reactor:
         while True:
             while self._soon:
                 self._soon.popleft()()
-            for call in self.after_turn:
+            for call in tuple(self.after_turn):
                 call()
             if not self._begun:
                 if not self._soon:

@@ -124,7 +124,8 @@ class Runner:
         if self._resting is not None:
             return False
         paused = self.store.find("pause") is not None
-        return paused or self.stopping or self.dispatcher.idle
+        # Until an idle worker has looked for a job and found none, nobody knows that there is none.
+        return paused or self.stopping or (bool(self._idle) and self.dispatcher.idle)
 
     def _start_all(self) -> None:
         limit = self.options.max_running_jobs
