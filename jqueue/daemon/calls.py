@@ -54,6 +54,7 @@ class Wire:
         self._path = path
         self._kept: list[_Peer] = []
         self._mutex = threading.Lock()
+        self._closed = False
 
     def call(self, method: str, args: dict[str, Any]) -> Any:
         """Ask, and return the result.  Raises NoOwner, Lost, and what the owner answers."""
@@ -103,7 +104,7 @@ class Wire:
 
     def _keep(self, peer: _Peer) -> None:
         with self._mutex:
-            if len(self._kept) < MAX_KEPT:
+            if len(self._kept) < MAX_KEPT and not self._closed:
                 self._kept.append(peer)
                 return
         peer.stream.close()
@@ -128,8 +129,9 @@ class Wire:
         return stream
 
     def close(self) -> None:
-        """Close what is kept."""
+        """Close what is kept, and keep no more."""
         with self._mutex:
+            self._closed = True
             kept, self._kept = self._kept, []
         for peer in kept:
             with contextlib.suppress(OSError):

@@ -141,8 +141,7 @@ class Owner:
 
     def _check_ended(self) -> None:
         ours = [one for one in self.runner.executions.values() if not one.claimed]
-        processes = [one for one in self.runner.workers if not one.thread]
-        if not ours and not processes:
+        if not ours and not self.runner.workers:
             # Once: what is called after each turn must not begin the next turn for ever.
             self.reactor.after_turn.remove(self._check_ended)
             self.stop_now()

@@ -72,6 +72,7 @@ class Reactor:
         self._woken = False
         self._mutex = threading.Lock()
         self._stopped = False
+        self._closed = False
         self._thread: int | None = None
         self.watch(self._wake_read, self._drain_wakes)
 
@@ -110,21 +111,17 @@ class Reactor:
         """Call soon, in the loop's thread."""
         with self._mutex:
             self._soon.append(call)
-            if self._woken or self._thread == threading.get_ident():
+            if self._woken or self._closed or self._thread == threading.get_ident():
                 return
             self._woken = True
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_write, b"\0")
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._wake_write, b"\0")
 
     def stop(self) -> None:
         """Let `run` return after its turn; any thread."""
-        if self._thread == threading.get_ident():
-            self._stop()
-        else:
-            self.call_threadsafe(self._stop)
-
-    def _stop(self) -> None:
-        self._stopped = True
+        if not self._stopped:
+            self._stopped = True
+            self.call_threadsafe(lambda: None)
 
     # Running
 
@@ -217,9 +214,11 @@ class Reactor:
             signal.set_wakeup_fd(-1)
             for number in self._signals:
                 signal.signal(number, signal.SIG_DFL)
+        with self._mutex:
+            self._closed = True
+            os.close(self._wake_write)
         self._poll.close()
         os.close(self._wake_read)
-        os.close(self._wake_write)
 
 
 class _Failed:

@@ -23,9 +23,12 @@ Answer = Callable[[ClaimAnswer | JQueueError], None]
 class Request:
     """Somebody who waits for an opcode, or has got one."""
 
-    def __init__(self, lock: Lock, kinds: frozenset[str] | None, answer: Answer) -> None:
+    def __init__(
+        self, lock: Lock, kinds: frozenset[str] | None, timeout_s: float | None, answer: Answer
+    ) -> None:
         self.lock = lock
         self.kinds = kinds
+        self.timeout_s = timeout_s
         self.answer = answer
         self.timer: Timer | None = None
         self.execution: Execution | None = None
@@ -43,6 +46,7 @@ class Claims:
         self._waiting: dict[str, Request] = {}
         self._granted: dict[str, Request] = {}
         runner.claimants = self._serve
+        runner.forgotten = self._forget
 
     def request(
         self, lock: Lock, kinds: frozenset[str] | None, timeout_s: float | None, answer: Answer
@@ -53,11 +57,7 @@ class Claims:
             known.gone = False
             answer(known.answered)
             return known
-        request = self._waiting[lock.name] = Request(lock, kinds, answer)
-        if timeout_s is not None:
-            # With no time at all it still gets what this turn can give.
-            later = self._runner.loop.call_later
-            request.timer = later(max(timeout_s, 0.0), lambda: self._give_up(request))
+        request = self._waiting[lock.name] = Request(lock, kinds, timeout_s, answer)
         self._runner.wake()
         return request
 
@@ -67,19 +67,28 @@ class Claims:
             request.settled()
             request.answer(ClaimAnswer())
 
-    def _serve(self) -> bool:
+    def _serve(self, may_start: bool) -> bool:
         runner = self._runner
         for request in list(self._waiting.values()):
-            pick = runner.dispatcher.take(request.kinds)
+            pick = runner.dispatcher.take(request.kinds) if may_start else None
             if pick is None:
-                if runner.dispatcher.more:
+                if may_start and runner.dispatcher.more:
                     runner.loop.call_threadsafe(runner.wake)
+                else:
+                    self._arm(request)
                 continue
             del self._waiting[request.lock.name]
             if request.timer is not None:
                 request.timer.cancel()
             self._start(request, pick)
         return bool(self._waiting)
+
+    def _arm(self, request: Request) -> None:
+        """Its time begins when there was nothing for it; with no time at all it is over."""
+        if request.timer is None and request.timeout_s is not None:
+            delay_s = max(request.timeout_s, 0.0)
+            later = self._runner.loop.call_later
+            request.timer = later(delay_s, lambda: self._give_up(request))
 
     def _start(self, request: Request, pick: Pick) -> None:
         runner = self._runner
@@ -133,7 +142,9 @@ class Claims:
         """A finish or release of the claim is durable."""
         execution = self._runner.executions.get(job)
         if execution is not None and execution.token == token and execution.claimed:
-            request = self._granted.pop(execution.lock.name, None)
-            if request is not None:
-                request.settled()
             self._runner.finished(execution)
+
+    def _forget(self, execution: Execution) -> None:
+        request = self._granted.pop(execution.lock.name, None) if execution.claimed else None
+        if request is not None:
+            request.settled()

@@ -74,8 +74,10 @@ class Runner:
         self.stopping = False
         self.on_idle: Callable[[], None] | None = None
         """Called when nothing runs and nothing will start by itself."""
-        self.claimants: Callable[[], bool] = lambda: False
+        self.claimants: Callable[[bool], bool] = lambda _may_start: False
         """Serves waiting claims, and says whether some still wait; set by `Claims`."""
+        self.forgotten: Callable[[Execution], None] = lambda _execution: None
+        """Called when an execution is over; set by `Claims`."""
         self._launch = launch
         self._idle: deque[Worker] = deque()
         self._dirty = True
@@ -109,9 +111,10 @@ class Runner:
             self.loop.begin(judge_dependencies(job, self.clock.now_ns()), self._judged)
         for job in self.dispatcher.take_canceling():
             self.kill(job)
-        if not self.stopping and self._resting is None and self.store.find("pause") is None:
+        paused = self.stopping or self._resting is not None or self.store.find("pause") is not None
+        if not paused:
             self._start_all()
-            self._claims_wait = self.claimants()
+        self._claims_wait = self.claimants(not paused)
         self._arm_due()
         if self.on_idle is not None and not self.executions and self._is_idle():
             self.on_idle()
@@ -392,6 +395,7 @@ class Runner:
         execution.stop_timers()
         if self.executions.get(execution.job) is execution:
             del self.executions[execution.job]
+        self.forgotten(execution)
         self.wake()
 
     def _executes(self, execution: Execution) -> bool:

@@ -124,8 +124,6 @@ class ResultWithJobs:
     def __init__(self, jobs: Iterable[Any], on_refusal: str = "report", **others: Any) -> None:
         if on_refusal not in ("report", "error"):
             raise ValueError(f'on_refusal is "report" or "error", not {on_refusal!r:.40}')
-        if "jobs" in others:
-            raise ValueError('the result\'s "jobs" are what became of the jobs')
         self.jobs = list(jobs)
         self.on_refusal = on_refusal
         self.others = others

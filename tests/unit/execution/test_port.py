@@ -1,0 +1,433 @@
+"""The worker protocol, row by row, on a memory store: the table of DESIGN section 8."""
+
+import os
+import select
+import subprocess
+from collections import deque
+
+import pytest
+
+from jqueue.errors import DiskFull, InvalidJob, JQueueError
+from jqueue.execution import processes
+from jqueue.execution.claims import Claims
+from jqueue.execution.dispatch import Dispatcher
+from jqueue.execution.executions import Options, Worker
+from jqueue.execution.loop import Result
+from jqueue.execution.port import greet
+from jqueue.execution.recovery import recover
+from jqueue.execution.runner import Runner
+from jqueue.execution.units import Unit
+from jqueue.execution.wire import WORKER_VERSION
+from jqueue.job.opcode import OpCode
+from jqueue.queue.answer import Answered, answer_of, ask
+from jqueue.queue.clock import SystemClock
+from jqueue.queue.operating import cancel, set_pause
+from jqueue.queue.submission import Terms, submit_one
+from jqueue.store import livelock
+from jqueue.store.memory import MemoryStore
+
+
+class PortTest(OpCode):
+    pass
+
+
+UNITS = {"OP_PORT_TEST": Unit(PortTest, print)}
+
+
+class HandLoop:
+    """A loop that turns when the test says so, and whose appends can be made to fail."""
+
+    def __init__(self, store):
+        self.store = store
+        self.begun, self.soon, self.later = deque(), deque(), []
+        self.watched = {}
+        self.failing = None
+        self.after_turn = lambda: None
+
+    def begin(self, decide, then):
+        error = self.failing
+        self.begun.append((None if error else self.store.begin(decide), then, error))
+
+    def turn(self):
+        while True:
+            while self.soon:
+                self.soon.popleft()()
+            self.after_turn()
+            if not self.begun:
+                if not self.soon:
+                    return
+                continue
+            ticket, then, error = self.begun.popleft()
+            self.store.flush()
+            then(Result(error=error) if error else self.result(ticket))
+
+    def result(self, ticket):
+        try:
+            committed = ticket.wait()
+        except Answered as answered:
+            return Result(answered.answer)
+        except JQueueError as error:
+            return Result(error=error)
+        return Result(answer_of(committed), committed.lsn)
+
+    def call_later(self, delay_s, call):
+        self.later.append(call)
+        return self
+
+    def cancel(self):
+        pass
+
+    def call_threadsafe(self, call):
+        self.soon.append(call)
+
+    def watch(self, fd, call):
+        self.watched[fd] = call
+
+    def unwatch(self, fd):
+        del self.watched[fd]
+
+    def wait(self):
+        """Turn once the kernel, or another thread, has something to say."""
+        ready, _, _ = select.select(list(self.watched), [], [], 0.01)
+        for fd in ready:
+            if fd in self.watched:
+                self.watched[fd]()
+        self.turn()
+
+
+class FakeChannel:
+    def __init__(self):
+        self.sent, self.open = [], True
+
+    def send(self, message):
+        self.sent.append(message)
+
+    def take(self):
+        taken, self.sent = self.sent, []
+        return taken
+
+    def read_out(self):
+        pass
+
+    def close(self):
+        self.open = False
+
+
+class House:
+    """An owner without a socket: workers are channels that the test speaks for."""
+
+    def __init__(self, path):
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        # A process to be signaled in a worker's stead; the test holds its livelocks and speaks.
+        self.process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        self.me = processes.Identity.of(self.process.pid)
+        self.store = MemoryStore()
+        self.held = []
+        self.open()
+
+    def open(self):
+        self.loop = HandLoop(self.store)
+        dispatcher = Dispatcher(self.store, UNITS, SystemClock())
+        options = Options(workers=1, kinds=frozenset(UNITS))
+        self.runner = Runner(
+            self.loop,
+            self.store,
+            dispatcher,
+            SystemClock(),
+            self.fd,
+            options,
+            lambda: Worker(self.me, process=self.process),
+            max_live_jobs=100,
+        )
+        self.claims = Claims(self.runner)
+        self.loop.after_turn = self.runner.turn
+        self.port = None
+
+    def submit(self, **common):
+        job = ask(self.store, submit_one([{"OP_ID": "OP_PORT_TEST", **common}], Terms(1)))
+        self.loop.turn()
+        return job
+
+    def lock(self):
+        held = livelock.take(self.fd, "worker")
+        self.held.append(held)
+        return held
+
+    def hello(self, lock, job=0, op=0, token=0, **other):
+        self.channel = FakeChannel()
+        hello = {
+            "version": WORKER_VERSION,
+            **self.me.to_dict(),
+            "livelock": lock.name,
+            "inode": lock.inode,
+            "job": job,
+            "op": op,
+            "token": token,
+            **other,
+        }
+        self.port = greet(self.runner, self.channel, hello, self.me.pid)
+        self.loop.turn()
+        return self.channel.take()
+
+    def say(self, *message):
+        self.port.receive(list(message))
+        self.loop.turn()
+        return self.channel.take()
+
+    def op(self, job):
+        return self.store.find(job).document["ops"][0]
+
+    def running(self):
+        """A worker with a started opcode; returns job and token."""
+        lock = self.lock()
+        assert self.hello(lock) == []
+        job = self.submit()
+        [start] = self.channel.take()
+        assert start[:3] == ["start", job, 0]
+        return job, start[3]
+
+    def free(self, held):
+        livelock.release(self.fd, held)
+        self.held.remove(held)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        for held in self.held:
+            os.close(held.fd)
+        os.close(self.fd)
+
+    def until(self, status, job):
+        """Turn until the opcode has this status."""
+        for _ in range(3000):
+            if self.op(job)["status"] == status:
+                return
+            self.loop.wait()
+        raise AssertionError(self.op(job))
+
+
+@pytest.fixture
+def house(tmp_path):
+    made = House(tmp_path)
+    yield made
+    made.close()
+
+
+def finish(token, ok=True, result=None, children=None, again=False):
+    return "finish", token, [], ok, result, children, "report", again
+
+
+def test_start_is_sent_only_when_its_record_is_durable_and_names_the_livelock(house):
+    job, token = house.running()
+    op = house.op(job)
+    assert (op["status"], op["token"], op["livelock"]) == ("running", token, house.held[0].name)
+    assert op["worker"]["pid"] == house.me.pid
+    assert op["worker"]["inode"] == house.held[0].inode
+    assert (op["attempts"], op["interruption"], op["max_interruptions"]) == (1, "requeue", 3)
+
+
+def test_finish_is_answered_after_its_record_and_again_when_repeated(house):
+    job, token = house.running()
+    assert house.say(*finish(token, result=5)) == [["ok", token]]
+    assert house.op(job)["result"] == 5
+    assert house.say(*finish(token, result=5, again=True)) == [["ok", token]]
+    assert house.op(job)["result"] == 5
+
+
+def test_children_come_once_however_often_the_finish_is_sent(house):
+    job, token = house.running()
+    children = [[{"OP_ID": "OP_PORT_TEST"}]]
+    for _ in range(3):
+        assert house.say(*finish(token, result={}, children=children)) == [["ok", token]]
+    assert house.op(job)["result"] == {"jobs": [[True, 2]]}
+    assert house.store.find("serial") == 2
+
+
+def test_finish_whose_append_failed_is_asked_for_again(house):
+    job, token = house.running()
+    house.loop.failing = DiskFull("full")
+    assert house.say(*finish(token, result=1)) == []
+    house.loop.failing = None
+    house.loop.later.pop()()
+    assert house.channel.take() == [["again", token]]
+    assert house.say(*finish(token, result=1, again=True)) == [["ok", token]]
+    assert house.op(job)["status"] == "success"
+
+
+def test_stale_finish_is_refused_and_the_worker_ends(house):
+    job, token = house.running()
+    [answer] = house.say(*finish(token + 1))
+    assert answer[0] == "end"
+    assert house.op(job)["status"] == "running"
+    assert [worker.condemned for worker in house.runner.workers]
+
+
+def test_finish_of_a_canceling_opcode_is_refused_with_its_children(house):
+    job, token = house.running()
+    ask(house.store, cancel(job, now=1, kill=True))
+    house.loop.turn()
+    assert ["cancel", token] in house.channel.take()
+    [answer, *_] = house.say(*finish(token, children=[[{"OP_ID": "OP_PORT_TEST"}]], result={}))
+    assert answer[0] == "end"
+    assert house.store.find("serial") == 1
+    assert house.op(job)["status"] == "canceling"
+    # Only now is nothing of it left.
+    house.free(house.held[0])
+    house.runner.workers.copy().pop().burial.hurry()
+    house.until("canceled", job)
+
+
+def test_idle_worker_with_a_record_on_it_denies_what_was_never_begun(house):
+    job, _ = house.running()
+    house.port.closed()
+    house.hello(house.held[0])
+    assert house.op(job)["status"] == "running"
+    house.free(house.held[0])
+    house.until("queued", job)
+    op = house.op(job)
+    assert (op.get("attempts", 0), op.get("interruptions", 0), len(op["log"])) == (0, 0, 0)
+    assert house.process.poll() == -9
+
+
+def test_dead_worker_is_judged_only_when_its_livelock_is_free(house):
+    job, _ = house.running()
+    house.process.kill()
+    for _ in range(10):
+        house.loop.wait()
+    assert house.op(job)["status"] == "running"
+    house.free(house.held[0])
+    house.until("queued", job)
+    assert house.op(job)["interruptions"] == 1
+
+
+def test_silent_worker_is_condemned_and_killed(house):
+    job, _ = house.running()
+    house.port.closed()
+    house.free(house.held[0])
+    house.loop.later.pop()()
+    house.until("queued", job)
+    assert house.process.poll() == -9
+
+
+def test_worker_that_comes_back_with_its_token_goes_on(house):
+    job, token = house.running()
+    house.port.closed()
+    assert house.hello(house.held[0], job, 0, token) == []
+    assert house.say(*finish(token, result="late")) == [["ok", token]]
+    assert house.op(job)["result"] == "late"
+
+
+def test_submission_in_mid_execution_gets_its_first_answer_again(house):
+    job, token = house.running()
+    jobs = [[{"OP_ID": "OP_PORT_TEST"}], {"refused": "it was wrong"}]
+    first = house.say("submit", token, "1", jobs)
+    assert first == [["submitted", "1", [[True, 2], [False, "it was wrong"]]]]
+    assert house.say("submit", token, "1", jobs) == first
+    [refused] = house.say("submit", token, "1", [[{"OP_ID": "OP_PORT_TEST"}], []])
+    assert refused[:3] == ["refused", "1", "SubmissionMismatch"]
+    assert house.store.find("serial") == 2
+    assert house.op(job)["status"] == "running"
+
+
+def test_log_entries_that_arrived_before_are_not_doubled(house):
+    job, token = house.running()
+    entries = [[[1, 2], "message", "a"], [[1, 3], "message", "b"]]
+    assert house.say("log", token, 1, entries[:1], False) == [["logged", 1]]
+    assert house.say("log", token, 2, entries, True) == [["logged", 2]]
+    assert [entry[3] for entry in house.op(job)["log"]] == ["a", "b"]
+
+
+def test_entries_and_progress_go_along(house):
+    job, token = house.running()
+    assert house.say("progress", token, {"done": 1}) == []
+    assert house.op(job)["progress"] == {"done": 1}
+    entries = [[[1, 2], "message", "last"]]
+    house.say("finish", token, entries, True, None, None, "report", False)
+    assert house.op(job)["log"][0][3] == "last"
+
+
+def test_idle_worker_gets_nothing_while_the_queue_is_paused(house):
+    house.hello(house.lock())
+    ask(house.store, set_pause({"reason": None, "by": "me", "since": 1}))
+    house.submit()
+    assert house.channel.take() == []
+    ask(house.store, set_pause(None))
+    house.loop.turn()
+    assert house.channel.take()[0][0] == "start"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [[], {}, None, ["unknown"], ["finish"], ["log", 1], ["idle", "../x", 1, 2], [["a"]], "start"],
+)
+def test_nonsense_of_a_worker_is_refused_with_a_clear_error(house, message):
+    house.running()
+    with pytest.raises(InvalidJob):
+        house.port.receive(message)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"pid": 1}, {"livelock": "../../etc"}, {"start_time": None}, {"boot_id": 5}]
+)
+def test_hello_must_name_its_own_process_and_livelock(house, wrong):
+    with pytest.raises(InvalidJob):
+        house.hello(house.lock(), **wrong)
+
+
+def test_worker_of_an_unknown_version_is_sent_away(house):
+    [answer] = house.hello(house.lock(), version=WORKER_VERSION + 1)
+    assert answer[0] == "end"
+
+
+def test_new_owner_adopts_a_living_worker_and_what_it_executes(house):
+    job, token = house.running()
+    house.open()
+    [described] = recover(house.runner)
+    assert described["fate"] == "adopt"
+    assert house.hello(house.held[0], job, 0, token) == []
+    assert house.say(*finish(token, result="adopted", again=True)) == [["ok", token]]
+    assert house.op(job)["result"] == "adopted"
+
+
+def test_finish_that_was_kept_by_the_owner_before_is_answered_by_the_next(house):
+    job, token = house.running()
+    house.say(*finish(token, result=1))
+    house.open()
+    assert recover(house.runner) == []
+    assert house.hello(house.held[0], job, 0, token) == []
+    assert house.say(*finish(token, result=1, again=True)) == [["ok", token]]
+
+
+def test_worker_that_executes_what_the_queue_has_given_to_another_ends(house):
+    job, token = house.running()
+    house.say(*finish(token))
+    house.open()
+    [answer] = house.hello(house.held[0], job, 0, token + 7)
+    assert answer[0] == "end"
+
+
+def test_recovery_judges_what_has_no_process_and_leaves_what_is_set_aside(house):
+    job, _ = house.running()
+    house.free(house.held[0])
+    house.process.kill()
+    house.process.wait()
+    house.open()
+    [described] = recover(house.runner)
+    assert (described["job"], described["fate"]) == (job, "judge")
+    house.loop.turn()
+    assert house.op(job)["status"] == "queued"
+    assert house.op(job)["log"][-1][2] == "interrupted"
+
+
+def test_copied_directory_knows_that_the_livelock_is_not_its_own(house):
+    job, _ = house.running()
+    name = house.held[0].name
+    path = f"/proc/self/fd/{house.fd}/livelocks/{name}"
+    os.rename(path, path + ".original")
+    open(path, "w").close()
+    house.open()
+    [described] = recover(house.runner)
+    assert (described["fate"], described["pid"]) == ("judge", None)
+    house.loop.turn()
+    assert house.process.poll() is None
+    assert house.op(job)["status"] == "queued"
