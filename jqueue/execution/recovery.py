@@ -45,6 +45,8 @@ class Found(NamedTuple):
     def describe(self) -> dict[str, Any]:
         """Return it as `recover --plan` shows it."""
         policy = self.op.get("interruption", Interruption.REQUEUE.value)
+        if self.op["status"] == JobStatus.CANCELING:
+            policy = "canceled, as was asked"
         return {
             "job": self.job,
             "op": self.op_index,

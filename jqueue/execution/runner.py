@@ -368,7 +368,9 @@ class Runner:
             error = encode_error(f"it exceeded its time of {execution.timeout_s:g} s")
             decide = finish(job, at, token, now=now, ok=False, result=error)
         else:
-            decide = interrupted(job, at, token, now=now, counted=execution.counted)
+            # Ganeti's opcodes have no token: whatever runs of them is meant.
+            meant: Any = token or None
+            decide = interrupted(job, at, meant, now=now, counted=execution.counted)
         self.loop.begin(decide, lambda result: self._judgement(execution, result))
 
     def _judgement(self, execution: Execution, result: Result) -> None:
@@ -400,7 +402,7 @@ class Runner:
 
     def _executes(self, execution: Execution) -> bool:
         op = self._op(execution)
-        return op.get("token") == execution.token and op.get("status") in EXECUTING
+        return (op.get("token") or 0) == execution.token and op.get("status") in EXECUTING
 
     def _is_canceling(self, execution: Execution) -> bool:
         return self._op(execution).get("status") == JobStatus.CANCELING
