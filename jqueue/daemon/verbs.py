@@ -165,9 +165,12 @@ class Verbs:
         """What the queue knows, and what the scheduler adds."""
         reasons = self.core.reader.explain(id)
         held = self.runner.dispatcher.why(parse_job_id(id))
-        if held is not None and held.reason not in [one["reason"] for one in reasons]:
-            reasons = [one for one in reasons if one["reason"] != "ready"]
-            reasons.append({"reason": held.reason, "text": held.text})
+        if held is not None:
+            # What the scheduler says of the same thing names names.
+            less = ("ready", "locks") if held.reason == "locks" else ("ready",)
+            reasons = [one for one in reasons if one["reason"] not in less]
+            if held.reason not in [one["reason"] for one in reasons]:
+                reasons.append({"reason": held.reason, "text": held.text})
         kinds = self.runner.options.kinds
         waits = [one for one in reasons if one["reason"] == "ready"]
         kind = next((op.op_id for op in self.core.job(id).ops if not op.ended), None)

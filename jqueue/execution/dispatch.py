@@ -79,6 +79,13 @@ class Dispatcher:
             self._scheduler.verdicts.clear()
         return taken
 
+    def take_lock_waiters(self) -> list[tuple[int, int]]:
+        """Return the jobs and opcodes that began to wait for locks, for this caller alone."""
+        with self._mutex:
+            taken = list(self._scheduler.lock_waiters)
+            self._scheduler.lock_waiters.clear()
+        return taken
+
     def take_canceling(self) -> set[int]:
         """Return the jobs that became canceling since the last time."""
         with self._mutex:
@@ -97,8 +104,9 @@ class Dispatcher:
 
     @property
     def urgent(self) -> bool:
-        """Whether there is a verdict to be given, or an execution to be ended."""
-        return bool(self._canceling or self._scheduler.verdicts)
+        """Whether there is something to be said in a record, or an execution to be ended."""
+        scheduler = self._scheduler
+        return bool(self._canceling or scheduler.verdicts or scheduler.lock_waiters)
 
     @property
     def has_verdicts(self) -> bool:

@@ -164,6 +164,10 @@ class Port:
         execution = self._current(token)
         if execution is None:
             return
+        if execution.timed_out and not ok:
+            # It fails because its time was over, whatever its unit made of that.
+            self._end("its time is over")
+            return
         runner = self._runner
         job, at = execution.job, execution.op_index
         if again:

@@ -15,6 +15,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from jqueue.errors import JQueueError, Refused
@@ -31,11 +32,13 @@ from jqueue.queue.clock import Clock
 from jqueue.queue.dependencies import judge_dependencies
 from jqueue.queue.entries import Check
 from jqueue.queue.finishing import finish
-from jqueue.queue.running import EXECUTING, interrupted, requeue
+from jqueue.queue.running import EXECUTING, age, interrupted, requeue, wait_for_locks
 from jqueue.store.protocol import Store
 
 _log = logging.getLogger(__name__)
 
+AGE_S: Final = 30.0
+"""An opcode that waits for its locks rises by one priority in so much time."""
 RETRY_S: Final = 1.0
 """After a failed append (a full disk) the same is tried again so much later."""
 EXPECT_S: Final = 1.0
@@ -115,6 +118,9 @@ class Runner:
         if not paused:
             self._start_all()
         self._claims_wait = self.claimants(not paused)
+        for job, at in self.dispatcher.take_lock_waiters():
+            decide = wait_for_locks(job, at, now=self.clock.now_ns())
+            self.loop.begin(decide, partial(self._waits, job, at))
         self._arm_due()
         if self.on_idle is not None and not self.executions and self._is_idle():
             self.on_idle()
@@ -122,6 +128,16 @@ class Runner:
     def _judged(self, result: Result) -> None:
         if result.error is not None and not isinstance(result.error, Refused):
             _log.warning("a job whose dependencies failed stays queued: %s", result.error)
+
+    def _waits(self, job: int, op_index: int, result: Result) -> None:
+        """The opcode waits for its locks: from time to time it becomes more urgent."""
+        if result.error is None:
+            self.loop.call_later(AGE_S, partial(self._age, job, op_index))
+
+    def _age(self, job: int, op_index: int) -> None:
+        held = self.dispatcher.why(job)
+        if held is not None and held.reason == "locks":
+            self.loop.begin(age(job, op_index), partial(self._waits, job, op_index))
 
     def _is_idle(self) -> bool:
         if self._resting is not None:
@@ -334,7 +350,8 @@ class Runner:
     def end(self, execution: Execution, why: str, *, grace_s: float | None = None) -> None:
         """End an execution whose process may live: its session is killed, then it is judged."""
         if execution.worker is not None:
-            execution.worker.tell(["cancel", execution.token])
+            if grace_s is not None:
+                execution.worker.tell(["cancel", execution.token])
             self.condemn(execution.worker, why, grace_s=grace_s)
         elif execution.burial is None:
             execution.burial = Burial(

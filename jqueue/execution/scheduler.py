@@ -68,6 +68,8 @@ class Scheduler:
         self.table = LockTable()
         self.verdicts: deque[int] = deque()
         """Jobs whose dependencies can't be met any more: somebody has to say so in a record."""
+        self.lock_waiters: deque[tuple[int, int]] = deque()
+        """Jobs and opcodes that began to wait for locks: queued ones become waiting, visibly."""
         self.more = False
         """Whether the last `take` gave up before it had read far enough: ask again soon."""
         self._units = units
@@ -238,6 +240,8 @@ class Scheduler:
             self.table.wait(rank, wants)
             jobs = ", ".join(f"job {holder}" for holder in blocked.holders)
             self._held[job] = Held("locks", f"it waits for {blocked.name}, which {jobs} has")
+            if op["status"] == JobStatus.QUEUED:
+                self.lock_waiters.append((job, at))
             return None
         return self._pick(job, at, _kind(op), unit, wants)
 

@@ -288,6 +288,27 @@ def test_exclusive_locks_are_never_held_twice(machine):
     assert [int(line[0]) for line in machine.written()[::2]] == list(range(1, 9))
 
 
+def test_job_that_waits_for_a_lock_is_waiting_and_says_who_has_it(machine):
+    client = machine.start(workers=2).client
+    first = client.submit([machine.gated("OP_LOCKED")])
+    machine.until_written("begin")
+    second = client.submit([machine.gated("OP_LOCKED")])
+    until(lambda: [1] if client.job(second).status == "waiting" else [])
+    [reason] = client.explain(second)
+    assert reason["reason"] == "locks"
+    assert "node1" in reason["text"]
+    assert f"job {first}" in reason["text"]
+    third = client.submit([machine.gated("OP_LOCKED")])
+    until(lambda: [1] if client.job(third).status == "waiting" else [])
+    assert client.cancel(second)
+    assert client.job(second).status == "canceled"
+    machine.kill()
+    machine.start()
+    machine.open_gate()
+    assert client.wait(third, 30).status == "success"
+    assert [line[3] for line in machine.written()] == ["begin", "end"] * 2
+
+
 def test_dependencies_are_woken_by_the_end_of_their_target(machine):
     client = machine.start().client
     first = client.submit([machine.gated()])

@@ -108,6 +108,16 @@ def exclusive(op, context):
     write(op.path, context.job_id, context.op_index, context.attempt, "end", os.getpid())
 
 
+class Locked(OpCode):
+    path: str
+    gate: str
+
+
+@logical_unit(Locked, locks={"node1": "exclusive"})
+def locked(op, context):
+    note(Note(op.path, gate=op.gate), context)
+
+
 class Slow(OpCode):
     pass
 

@@ -273,7 +273,9 @@ def test_finish_of_a_canceling_opcode_is_refused_with_its_children(house):
     assert house.op(job)["status"] == "canceling"
     # Only now is nothing of it left.
     house.free(house.held[0])
-    house.runner.workers.copy().pop().burial.hurry()
+    for worker in house.runner.workers.copy():
+        if worker.burial is not None:
+            worker.burial.hurry()
     house.until("canceled", job)
 
 
