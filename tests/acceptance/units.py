@@ -1,5 +1,6 @@
 """Logical units that leave their traces outside the queue, for the real daemon to load."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -47,6 +48,32 @@ def note(op, context):
     if op.children:
         return ResultWithJobs([[Note(op.path)] for _ in range(op.children)], note="with children")
     return "done"
+
+
+class Alone(OpCode):
+    """Says so if the same opcode executes anywhere else at this moment."""
+
+    path: str
+    takes_s: float
+    children: int = 0
+
+
+@logical_unit(Alone)
+def alone(op, context):
+    with open(f"{op.path}-{context.job_id}-{context.op_index}", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            write(op.path, context.job_id, context.op_index, context.attempt, "OVERLAP")
+        write(op.path, context.job_id, context.op_index, context.attempt, "begin", os.getpid())
+        answers = []
+        if op.children:
+            jobs = [[Alone(op.path, op.takes_s)]]
+            answers = context.submit_many_jobs(jobs) + context.submit_many_jobs(jobs)
+        time.sleep(op.takes_s)
+        write(op.path, context.job_id, context.op_index, context.attempt, "end", os.getpid())
+    more = [[Alone(op.path, op.takes_s)] for _ in range(op.children)]
+    return ResultWithJobs(more, early=[answer.value for answer in answers])
 
 
 class Careful(OpCode):
