@@ -7,7 +7,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from jqueue.daemon.jobqueue import JobQueue
@@ -36,12 +36,14 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
     create: bool = True,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
     stop_limit_s: float = STOP_LIMIT_S,
+    ready: Callable[[JobQueue], None] = lambda _queue: None,
 ) -> None:
     """Own the queue at `path` and run it in the foreground; returns after an orderly stop.
 
     SIGTERM: start nothing, wait for what runs up to `stop_limit_s`, leave the rest to the next
     daemon; a second one: at once.  SIGINT: end the workers; what ran is queued again.  After a
-    failure of the disk the queue is opened anew, as often as that works.
+    failure of the disk the queue is opened anew, as often as that works; `ready` is called each
+    time that it is open and listens.
 
     Raises what `JobQueue.open` raises, ImportError and whatever else the sources raise.
     """
@@ -59,21 +61,16 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
             lock_timeout_s=timeout_s,
         ) as queue:
             try:
-                _serve_once(queue, options, isolation, until_idle, stop_limit_s)
+                owner = queue.prepare(options, isolation, until_idle=until_idle)
+                if threading.current_thread() is threading.main_thread():
+                    handle_signals(owner, stop_limit_s)
+                ready(queue)
+                queue.run_prepared(owner)
             except OutcomeUnknown as error:
                 _log.error("%s; opening it anew", error)
                 timeout_s = LOCK_TIMEOUT_S
             else:
                 return
-
-
-def _serve_once(
-    queue: JobQueue, options: Options, isolation: Isolation, until_idle: bool, stop_limit_s: float
-) -> None:
-    owner = queue.prepare(options, isolation, until_idle=until_idle)
-    if threading.current_thread() is threading.main_thread():
-        handle_signals(owner, stop_limit_s)
-    queue.run_prepared(owner)
 
 
 def handle_signals(owner: Owner, stop_limit_s: float) -> None:

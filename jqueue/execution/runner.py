@@ -11,6 +11,7 @@ The rows of the worker protocol (DESIGN section 8) are the methods of `Runner`, 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections import deque
@@ -279,8 +280,7 @@ class Runner:
             self.loop.unwatch(worker.pidfd)
             os.close(worker.pidfd)
             worker.pidfd = -1
-        if worker.process is not None:
-            worker.process.wait()
+        reap(worker)
         if worker.channel is not None:
             worker.channel.read_out()
         if worker.condemned is None:
@@ -319,8 +319,7 @@ class Runner:
             self.loop.unwatch(worker.pidfd)
             os.close(worker.pidfd)
             worker.pidfd = -1
-        if worker.process is not None:
-            worker.process.wait()
+        reap(worker)
         worker.burial = None
         self.workers.discard(worker)
         self._judge_if_buried(worker)
@@ -500,3 +499,13 @@ class Runner:
             if worker.process is not None:
                 # Its end is not waited for by this process: no warning about that.
                 worker.process.returncode = 0
+
+
+def reap(worker: Worker) -> None:
+    """Take the exit status of a dead worker that is a child of ours, lest it stay a zombie."""
+    if worker.process is not None:
+        worker.process.wait()
+    elif worker.identity is not None and not worker.thread:
+        # It may be a child that an earlier owner in this process launched.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(worker.identity.pid, os.WNOHANG)
