@@ -92,7 +92,12 @@ class Executor:
 
 
 def dial(queue_fd: int) -> socket.socket:
-    """Connect to the socket of the queue's owner, however long its path is.  Raises OSError."""
+    """Connect to the socket of the queue's owner, however long its path is.
+
+    Raises OSError, and Ended when the directory has been removed.
+    """
+    if os.fstat(queue_fd).st_nlink == 0:
+        raise Ended("the queue's directory was removed")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         connection.connect(f"/proc/self/fd/{queue_fd}/{SOCKET}")

@@ -1,6 +1,7 @@
 """The real daemon: jobs run, and what is killed loses and doubles nothing (P1, P2, P4, P5, P6)."""
 
 import os
+import shutil
 import signal
 import stat
 
@@ -378,3 +379,14 @@ def test_starting_daemon_waits_for_who_owns_the_queue_for_a_moment(machine):
         queue.submit([machine.note()])
         machine.start()
     assert machine.client.wait(1, 30).status == "success"
+
+
+def test_workers_of_a_removed_queue_end(machine):
+    client = machine.start().client
+    job = client.submit([machine.gated()])
+    [begun] = machine.until_written("begin")
+    assert client.job(job).status == "running"
+    machine.kill()
+    shutil.rmtree(machine.queue)
+    machine.open_gate()
+    until(lambda: [1] if is_gone(int(begun[4])) else [])
