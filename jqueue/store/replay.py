@@ -99,7 +99,7 @@ def _replay_record(
             held.add(job)
     derived = derived_after is not None and found.lsn > derived_after
     for key, value in layer.new.items():
-        if derived or isinstance(key, int) or key in ABSOLUTE:
+        if derived or _is_absolute(key):
             if value is None and key not in ABSOLUTE:
                 result.values.pop(key, None)
             else:
@@ -107,6 +107,15 @@ def _replay_record(
     if record.get("tx"):
         result.transactions.append((record["tx"], found.lsn))
     result.records += 1
+
+
+def _is_absolute(key: Key) -> bool:
+    """Say whether a change sets the value of `key` outright; the others are derived from jobs.
+
+    A user's key is in no job file when its job came about under a unique name, and only in part for
+    a batch: before the first index the records are all there is.
+    """
+    return isinstance(key, int) or key in ABSOLUTE or key.startswith("key/")
 
 
 def carried(journal: Journal, values: dict[Key, Any]) -> list[tuple[dict[str, Any], set[int]]]:
