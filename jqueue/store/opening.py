@@ -18,7 +18,7 @@ from jqueue.job.ids import archive_dir, job_file_name, parse_job_file_name
 from jqueue.job.state import Entry, Key, Place, job_dependencies, live_status
 from jqueue.job.status import FINALIZED, calc_priority
 from jqueue.store.disk import TEMP_NAME, Disk, FileTooLarge, NotRegular
-from jqueue.store.index import read_index, unloaded
+from jqueue.store.index import Index, read_index, unloaded
 from jqueue.store.replay import Replayed, carried, replay, resume
 from jqueue.store.segment import JOURNAL, Journal, read_journal
 
@@ -47,6 +47,7 @@ class Found:
     transactions: list[tuple[str, int]] = field(default_factory=list)
     damaged: dict[int, str] = field(default_factory=dict)
     scanned: bool = False
+    index: Index | None = None
 
     @property
     def rewrite(self) -> set[int]:
@@ -93,6 +94,7 @@ def find(disk: Disk, *, bound: Callable[[Journal], int] | None = None) -> Found:
     before = dict(result.values) if journal.claim < journal.last_lsn else {}
     resume(result, journal, after=journal.claim, until=last, derived_after=derived)
     found = _found(journal, result, before)
+    found.index = index
     if index is None:
         _log.info("%s: no index to rely on, scanning the job files", disk.path)
         _scan(disk, found)

@@ -18,9 +18,6 @@ SEGMENT_BYTES = 20_000
 class DirectoryMachine(QueueMachine):
     """Each answer was durable: so whatever happens to the machine between two, nothing is lost."""
 
-    with_keys = False
-    """See `LOST_INDEX`: with it mended, this can go."""
-
     def open_store(self):
         if not hasattr(self, "disk"):
             self.disk = FakeDisk()
@@ -56,13 +53,7 @@ class DirectoryMachine(QueueMachine):
         self.reopen()
 
 
-LOST_INDEX = pytest.mark.xfail(
-    reason="the second opening after a checkpoint and a kill finds the index stale and scans:"
-    " what no job file holds is lost"
-)
-
-
-@pytest.mark.parametrize("checkpointed", [False, pytest.param(True, marks=LOST_INDEX)])
+@pytest.mark.parametrize("checkpointed", [False, True])
 def test_a_key_survives_kills_before_and_after_the_first_checkpoint(checkpointed):
     machine = DirectoryMachine()
     machine.begin()

@@ -41,8 +41,6 @@ def opcodes(given):
 class QueueMachine(RuleBasedStateMachine):
     """An engine of its own: override `open_store`, and add rules that crash and call `reopen`."""
 
-    with_keys = True
-
     def open_store(self):
         return MemoryStore()
 
@@ -86,7 +84,6 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(given=ops, key=keys, unique=uniques)
     def submit(self, given, key, unique):
-        key = key if self.with_keys else None
         self.both(
             lambda: self.model.submit(given, key, unique),
             lambda: self.core.submit(opcodes(given), key=key, unique=unique),
@@ -94,7 +91,6 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(given=entries, key=keys, atomic=st.booleans())
     def submit_many(self, given, key, atomic):
-        key = key if self.with_keys else None
         self.both(
             lambda: self.model.submit_many(given, key, atomic),
             lambda: ids_of(
