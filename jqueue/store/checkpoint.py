@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jqueue.errors import JQueueError
 from jqueue.job.state import Entry, Key, Place, live_status
 from jqueue.job.status import FINALIZED, calc_priority
-from jqueue.store.index import Index, write_index
+from jqueue.store.index import INDEXED_TRANSACTIONS, Index, write_index
 from jqueue.store.protocol import Transaction, new_transaction_id
 from jqueue.store.record import encode_line
 from jqueue.store.segment import JOURNAL, WATERMARK, segment_numbers, segment_path
@@ -180,8 +180,9 @@ class Checkpointer:
         with self._ledger.mutex:
             lsn = self._ledger.durable_lsn
             items = self._ledger.durable_items()
+            known = self._ledger.remembered(INDEXED_TRANSACTIONS)
         try:
-            self._index_bytes = write_index(self._disk, make_index(lsn, items))
+            self._index_bytes = write_index(self._disk, make_index(lsn, items, known))
         except OSError as error:
             raise self._ledger.fail("writing the index failed", error) from error
 
@@ -204,7 +205,7 @@ class Checkpointer:
                 return
 
 
-def make_index(lsn: int, items: dict[Key, Any]) -> Index:
+def make_index(lsn: int, items: dict[Key, Any], transactions: list[tuple[str, int]]) -> Index:
     """Return the index of these durable values; unloaded jobs stand as their priority in text."""
     order: list[tuple[int, int]] = []
     values: dict[str, Any] = {}
@@ -216,7 +217,8 @@ def make_index(lsn: int, items: dict[Key, Any]) -> Index:
         elif is_open(value):
             order.append((calc_priority(value.document["ops"]), key))
     order.sort()
-    return Index(lsn, [priority for priority, _ in order], [job for _, job in order], values)
+    jobs = [job for _, job in order]
+    return Index(lsn, [priority for priority, _ in order], jobs, values, transactions)
 
 
 def is_open(entry: Entry) -> bool:

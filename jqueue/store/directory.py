@@ -177,7 +177,7 @@ class DirectoryStore:
             return
         index = found.index
         if index is None:
-            index = make_index(found.last_lsn, found.values)
+            index = make_index(found.last_lsn, found.values, found.transactions)
         with contextlib.suppress(OSError):
             write_index(self.disk, index._replace(lsn=found.last_lsn))
 

@@ -17,6 +17,7 @@ from jqueue.store.disk import Disk
 from jqueue.store.segment import Journal
 
 INDEX: Final = "journal/index"
+INDEXED_TRANSACTIONS: Final = 1_000
 MAX_INDEX_BYTES: Final = 1 << 30
 
 
@@ -29,12 +30,16 @@ _UNLOADED: Final = {priority: b"%d" % priority for priority in range(-20, 20)}
 
 
 class Index(NamedTuple):
-    """The queue as of `lsn`: unfinished jobs in claim order, and the other values."""
+    """The queue as of `lsn`: unfinished jobs in claim order, the other values, the last commits.
+
+    `transactions` are ids and LSNs of the newest, so that one that is committed again is known.
+    """
 
     lsn: int
     priorities: list[int]
     jobs: list[int]
     values: dict[str, Any]
+    transactions: list[tuple[str, int]]
 
     def state(self) -> dict[Key, Any]:
         """Return the state that it stands for, every job unloaded."""

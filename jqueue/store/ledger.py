@@ -17,6 +17,7 @@ anew.  A failed sync or cut stops the ledger: `OutcomeUnknown`.
 from __future__ import annotations
 
 import errno
+import itertools
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
@@ -129,9 +130,7 @@ class Ledger:
         self._mark_end = last_lsn
         self._leading = False
         self._failure: JQueueError | None = None
-        self._transactions: OrderedDict[str, tuple[Lsn, Transaction | None]] = OrderedDict(
-            (name, (lsn, None)) for name, lsn in transactions
-        )
+        self._transactions: OrderedDict[str, Lsn] = OrderedDict(transactions)
         self._watchers: list[Watcher] = []
         self._recent: deque[tuple[Batch, int]] = deque()
         self._recent_bytes = 0
@@ -174,6 +173,11 @@ class Ledger:
         if key in self.pending_values:
             return self.pending_values[key]
         return self.find(key)
+
+    def remembered(self, most: int) -> list[tuple[str, Lsn]]:
+        """Return ids and LSNs of the newest durable transactions; the caller holds the mutex."""
+        newest = itertools.islice(reversed(self._transactions.items()), most)
+        return [(name, lsn) for name, lsn in newest if lsn <= self._durable_lsn][::-1]
 
     def durable_items(self) -> dict[Key, Any]:
         """Return a copy of the durable values at hand, unloaded ones as bytes.
@@ -227,8 +231,8 @@ class Ledger:
                 transaction = record.decide(layer)
                 known = self._transactions.get(transaction.id)
                 if known is not None:
-                    record.lsn = known[0]
-                    record.transaction = known[1] or transaction
+                    record.lsn = known
+                    record.transaction = transaction
                 else:
                     self._take(record, layer, transaction)
             except JQueueError as refusal:
@@ -248,7 +252,7 @@ class Ledger:
         record.lsn = self._last_lsn = layer.lsn
         record.layer = layer
         record.transaction = transaction
-        self._transactions[transaction.id] = (layer.lsn, transaction)
+        self._transactions[transaction.id] = layer.lsn
         before = layer.before
         durable = self.pending_values
         values = self.values

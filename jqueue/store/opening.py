@@ -95,6 +95,8 @@ def find(disk: Disk, *, bound: Callable[[Journal], int] | None = None) -> Found:
     resume(result, journal, after=journal.claim, until=last, derived_after=derived)
     found = _found(journal, result, before)
     found.index = index
+    if index is not None:
+        found.transactions = [(name, lsn) for name, lsn in index.transactions] + found.transactions
     if index is None:
         _log.info("%s: no index to rely on, scanning the job files", disk.path)
         _scan(disk, found)

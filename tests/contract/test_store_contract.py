@@ -179,3 +179,18 @@ def test_reopening_keeps_everything(kind, tmp_path):
             store = engine.reopen(tmp_path)
             assert state_of(store) == STATES[at + 1]
     store.close()
+
+
+@pytest.mark.parametrize("closes", [1, 2])
+def test_a_transaction_committed_again_after_a_clean_close_is_known(engine, tmp_path, closes):
+    if engine.reopen is None:
+        return
+    store = engine.open(tmp_path)
+    first = commit(store, *submit(1), name="mine").lsn
+    for _ in range(closes):
+        store.close()
+        store = engine.reopen(tmp_path)
+    again = commit(store, *submit(1), name="mine")
+    serial = store.find("serial")
+    store.close()
+    assert (again.lsn, serial) == (first, 1)
