@@ -77,7 +77,7 @@ def handle_signals(owner: Owner, stop_limit_s: float) -> None:
     """Let SIGTERM and SIGINT stop the owner, in their two ways."""
 
     def terminate() -> None:
-        if owner.runner.stopping:
+        if owner.runner.crew.stopping:
             _log.info("stopping at once; what runs is left to the next daemon")
             owner.stop_now()
         else:

@@ -78,14 +78,14 @@ class Owner:
 
     def _facts(self) -> dict[str, Any]:
         status: dict[str, Any] = getattr(self.core.store, "status", dict)()
-        workers = self.runner.workers
+        workers = self.runner.crew.workers
         return {
             **status,
             "pid": os.getpid(),
             "workers": sum(1 for worker in workers if worker.condemned is None),
-            "running": len(self.runner.executions),
+            "running": len(self.runner.endings.executions),
             "kinds": sorted(self.options.kinds),
-            "stopping": self.runner.stopping,
+            "stopping": self.runner.crew.stopping,
         }
 
     def explain(self, id: int) -> list[dict[str, Any]]:
@@ -97,13 +97,15 @@ class Owner:
     def start(self) -> None:
         """Recover what was running, then launch workers."""
         self.recovered = recover(self.runner)
-        needed = frozenset(execution.lock.name for execution in self.runner.executions.values())
+        needed = frozenset(
+            execution.lock.name for execution in self.runner.endings.executions.values()
+        )
         livelock.remove_free(self._queue_fd, needed)
         # Before the first worker is launched a queue is not idle, it has not begun.
         on_idle, self.runner.on_idle = self.runner.on_idle, None
         self.reactor.settle()
         self.runner.on_idle = on_idle
-        self.runner.expect(len(livelock.holders(self._queue_fd, "worker") - {os.getpid()}))
+        self.runner.crew.expect(len(livelock.holders(self._queue_fd, "worker") - {os.getpid()}))
         self.runner.wake()
 
     def run(self) -> None:
@@ -117,7 +119,7 @@ class Owner:
             raise self.reactor.failure
 
     def _idle(self) -> None:
-        if not self.runner.stopping:
+        if not self.runner.crew.stopping:
             self.runner.on_idle = None
             self.stop()
 
@@ -128,7 +130,7 @@ class Owner:
         self.reactor.call_threadsafe(lambda: self._stop(limit_s))
 
     def _stop(self, limit_s: float | None) -> None:
-        if not self.runner.stopping:
+        if not self.runner.crew.stopping:
             self.runner.stop()
             self.runner.on_idle = self._all_ended
             self.reactor.after_turn.append(self._check_ended)
@@ -140,8 +142,8 @@ class Owner:
         """Nothing executes any more; workers that were told to end may still be about to."""
 
     def _check_ended(self) -> None:
-        ours = [one for one in self.runner.executions.values() if not one.claimed]
-        if not ours and not self.runner.workers:
+        ours = [one for one in self.runner.endings.executions.values() if not one.claimed]
+        if not ours and not self.runner.crew.workers:
             # Once: what is called after each turn must not begin the next turn for ever.
             self.reactor.after_turn.remove(self._check_ended)
             self.stop_now()
@@ -153,7 +155,7 @@ class Owner:
     def end_workers(self) -> None:
         """End what runs, now, and return from `run` when it is over; it is queued again."""
         self._stop(None)
-        self.runner.end_all()
+        self.runner.endings.end_all()
 
     def close(self) -> None:
         """Let go of socket, timers and workers."""

@@ -94,7 +94,7 @@ class Claims:
         runner = self._runner
         execution = Execution(pick.job, pick.op_index, pick.kind, request.lock, claimed=True)
         request.execution = execution
-        runner.executions[pick.job] = execution
+        runner.endings.executions[pick.job] = execution
         self._granted[request.lock.name] = request
         decide = runner.dispatcher.start(pick, request.lock, None)
         runner.loop.begin(decide, partial(self._started, request))
@@ -119,7 +119,9 @@ class Claims:
             self._bury(request)
         else:
             request.answer(request.answered)
-        runner.arm_timeout(execution, document["ops"][execution.op_index])
+        runner.endings.arm_timeout(
+            execution, document["ops"][execution.op_index], runner.timeout_of(execution.kind)
+        )
 
     def gone(self, request: Request) -> None:
         """The connection that asked is gone."""
@@ -136,13 +138,13 @@ class Claims:
         execution = request.execution
         assert execution is not None
         if execution.burial is None and not execution.ended:
-            self._runner.end(execution, "its claimant is gone")
+            self._runner.endings.end(execution, "its claimant is gone")
 
     def done(self, job: int, token: int) -> None:
         """A finish or release of the claim is durable."""
-        execution = self._runner.executions.get(job)
+        execution = self._runner.endings.executions.get(job)
         if execution is not None and execution.token == token and execution.claimed:
-            self._runner.finished(execution)
+            self._runner.endings.finished(execution)
 
     def _forget(self, execution: Execution) -> None:
         request = self._granted.pop(execution.lock.name, None) if execution.claimed else None

@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any, Final
 
 from jqueue.errors import InvalidJob, JQueueError, QueueFailed, Refused, TooLarge
+from jqueue.execution.endings import RETRY_S
 from jqueue.execution.executions import Channel, Execution, Lock, Worker
 from jqueue.execution.loop import Result
 from jqueue.execution.processes import Identity
-from jqueue.execution.runner import RETRY_S, Runner
+from jqueue.execution.runner import Runner
 from jqueue.execution.wire import WORKER_VERSION
 from jqueue.job.failure import encode_error
 from jqueue.job.log import Log
@@ -59,7 +60,7 @@ class Port:
 
     def closed(self) -> None:
         """The connection is gone."""
-        self._runner.lost(self._worker, self._channel)
+        self._runner.crew.lost(self._worker, self._channel)
 
     def _current(self, token: Any) -> Execution | None:
         """Return the execution that a message is about, or end the worker, to whom it is stale."""
@@ -71,7 +72,7 @@ class Port:
 
     def _end(self, why: str) -> None:
         self._worker.tell(["end", why])
-        self._runner.condemn(self._worker, why, grace_s=self._runner.options.kill_grace_s)
+        self._runner.crew.condemn(self._worker, why, grace_s=self._runner.options.kill_grace_s)
 
     def _idle(self, name: str, inode: int) -> None:
         runner, worker = self._runner, self._worker
@@ -195,7 +196,7 @@ class Port:
     def _finish_done(self, execution: Execution, result: Result) -> None:
         runner, worker, error = self._runner, self._worker, result.error
         if error is None:
-            runner.finished(execution)
+            runner.endings.finished(execution)
             worker.tell(["ok", execution.token])
         elif isinstance(error, Refused):
             self._end(str(error))
@@ -230,9 +231,9 @@ def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port |
     if version != WORKER_VERSION or not (thread or identity.is_alive()):
         channel.send(["end", f"this owner speaks version {WORKER_VERSION}"])
         return None
-    worker = None if thread else runner.find_worker(identity)
+    worker = None if thread else runner.crew.find(identity)
     if worker is None:
-        worker = next((one for one in runner.workers if one.thread and not one.greeted), None)
+        worker = next((one for one in runner.crew.workers if one.thread and not one.greeted), None)
     if worker is None or thread != worker.thread:
         worker = _adopt(runner, identity)
     port = Port(runner, worker, channel)
@@ -254,14 +255,14 @@ def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port |
 def _adopt(runner: Runner, identity: Identity) -> Worker:
     """Take in a worker of an owner before, with what the records have on it."""
     worker = Worker(identity)
-    runner.workers.add(worker)
-    runner.watch_process(worker)
-    runner.arrived()
-    for execution in runner.executions.values():
+    runner.crew.workers.add(worker)
+    runner.crew.watch_process(worker)
+    runner.crew.arrived()
+    for execution in runner.endings.executions.values():
         if execution.identity != identity or execution.worker is not None:
             continue
         if execution.burial is not None:
-            runner.condemn(worker, "what it ran is being ended")
+            runner.crew.condemn(worker, "what it ran is being ended")
         else:
             execution.worker = worker
             worker.execution = execution
@@ -289,13 +290,15 @@ def _resume(runner: Runner, worker: Worker, named: tuple[int, int, int], lock: L
     if execution is not None:
         deny(runner, worker, execution)
     else:
-        runner.condemn(worker, "what it executes is stale")
+        runner.crew.condemn(worker, "what it executes is stale")
 
 
 def deny(runner: Runner, worker: Worker, execution: Execution) -> None:
     """The worker doesn't know what the queue has on it: that was never begun."""
     execution.denied = True
-    runner.condemn(worker, f"it never began opcode {execution.op_index} of job {execution.job}")
+    runner.crew.condemn(
+        worker, f"it never began opcode {execution.op_index} of job {execution.job}"
+    )
 
 
 def tuple_of(value: Any) -> Any:

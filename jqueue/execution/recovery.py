@@ -133,12 +133,12 @@ def _recover(runner: Runner, found: Found) -> None:
     )
     given = found.op["input"]
     execution.kind = str(given.get("OP_ID", "")) if isinstance(given, dict) else ""
-    runner.executions[found.job] = execution
+    runner.endings.executions[found.job] = execution
     if found.fate == "adopt":
         execution.silence = runner.loop.call_later(
-            runner.options.silence_s, lambda: runner.end(execution, "its worker is silent")
+            runner.options.silence_s, lambda: runner.endings.end(execution, "its worker is silent")
         )
-        runner.arm_timeout(execution, found.op, _spent_s(found.op))
+        runner.endings.arm_timeout(execution, found.op, spent_s=_spent_s(found.op))
     else:
         grace_s = runner.options.kill_grace_s if found.fate == "kill" else None
         _bury(runner, execution, found.lock, grace_s)
@@ -150,7 +150,7 @@ def _bury(runner: Runner, execution: Execution, lock: Lock | None, grace_s: floa
         runner.queue_fd,
         execution.identity,
         lock,
-        lambda: runner.judge(execution),
+        lambda: runner.endings.judge(execution),
         grace_s=grace_s,
     )
 

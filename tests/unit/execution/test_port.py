@@ -259,7 +259,7 @@ def test_stale_finish_is_refused_and_the_worker_ends(house):
     [answer] = house.say(*finish(token + 1))
     assert answer[0] == "end"
     assert house.op(job)["status"] == "running"
-    assert [worker.condemned for worker in house.runner.workers]
+    assert [worker.condemned for worker in house.runner.crew.workers]
 
 
 def test_finish_of_a_canceling_opcode_is_refused_with_its_children(house):
@@ -273,7 +273,7 @@ def test_finish_of_a_canceling_opcode_is_refused_with_its_children(house):
     assert house.op(job)["status"] == "canceling"
     # Only now is nothing of it left.
     house.free(house.held[0])
-    for worker in house.runner.workers.copy():
+    for worker in house.runner.crew.workers.copy():
         if worker.burial is not None:
             worker.burial.hurry()
     house.until("canceled", job)
