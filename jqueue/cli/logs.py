@@ -10,7 +10,7 @@ from jqueue.cli.show import local, put, put_json
 from jqueue.cli.values import JOB_ID
 from jqueue.errors import WaitTimeout
 from jqueue.job import jsonio
-from jqueue.job.snapshot import Job, as_datetime
+from jqueue.job.snapshot import Job, Op, as_datetime
 
 LOOK_S: Final = 60.0
 """One request for a change waits so long; then another one follows."""
@@ -39,12 +39,19 @@ def log(settings: Settings, *, follow: bool, times: bool, id: int) -> None:
 
 
 def _put_new(settings: Settings, job: Job, shown: dict[int, int], *, times: bool) -> None:
-    """Print the entries that were not shown yet, and count them."""
+    """Print the entries of all opcodes that were not shown yet."""
     for op in job.ops:
-        entries = op.log
-        for entry in entries[shown.get(op.index, 0) :]:
-            _put_entry(settings, op.index, entry, times=times)
-        shown[op.index] = len(entries)
+        put_new_entries(settings, op, shown, times=times)
+
+
+def put_new_entries(
+    settings: Settings, op: Op, shown: dict[int, int], *, times: bool = False
+) -> None:
+    """Print an opcode's entries that were not shown yet, and count them in `shown`."""
+    entries = op.log
+    for entry in entries[shown.get(op.index, 0) :]:
+        _put_entry(settings, op.index, entry, times=times)
+    shown[op.index] = len(entries)
 
 
 def _put_entry(settings: Settings, op_index: int, entry: list[Any], *, times: bool) -> None:

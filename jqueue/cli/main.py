@@ -9,10 +9,12 @@ from jqueue.cli.demo import demo
 from jqueue.cli.logs import log
 from jqueue.cli.operating import drain, pause, resume, undrain
 from jqueue.cli.reading import explain, info, list_jobs, status
+from jqueue.cli.recovering import recover
 from jqueue.cli.running import daemon, run
 from jqueue.cli.submitting import retry, submit
 from jqueue.cli.trees import tree
 from jqueue.cli.waiting import wait
+from jqueue.cli.watching import watch
 
 COMMANDS = (
     submit,
@@ -20,6 +22,7 @@ COMMANDS = (
     info,
     tree,
     log,
+    watch,
     explain,
     wait,
     cancel,
@@ -35,6 +38,7 @@ COMMANDS = (
     status,
     daemon,
     run,
+    recover,
     demo,
 )
 

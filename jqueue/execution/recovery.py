@@ -22,7 +22,7 @@ from jqueue.execution.dispatch import unsettled
 from jqueue.execution.executions import Execution, Lock
 from jqueue.execution.processes import Identity, boot_id, session_members
 from jqueue.execution.runner import Runner
-from jqueue.job.interruption import Interruption, is_unresolved
+from jqueue.job.interruption import Interruption, is_unresolved, status_after
 from jqueue.job.status import JobStatus
 from jqueue.queue.running import stop_waiting
 from jqueue.store import livelock
@@ -42,30 +42,48 @@ class Found(NamedTuple):
     fate: str
     """What recovery does: adopt, kill, wait, judge, requeue, or leave."""
 
+    @property
+    def counted(self) -> bool:
+        """Whether the loss of its process counts as an interruption."""
+        return self.fate == "wait" or _ran_in_owner(self.op)
+
+    @property
+    def after(self) -> str:
+        """The opcode's status when that is done."""
+        if self.fate == "requeue":
+            return JobStatus.QUEUED.value
+        if self.fate in ("kill", "bury", "judge"):
+            return status_after(self.op, counted=self.counted).value
+        return str(self.op["status"])
+
     def describe(self) -> dict[str, Any]:
         """Return it as `recover --plan` shows it."""
-        policy = self.op.get("interruption", Interruption.REQUEUE.value)
-        if self.op["status"] == JobStatus.CANCELING:
-            policy = "canceled, as was asked"
         return {
             "job": self.job,
             "op": self.op_index,
-            "status": self.op["status"],
+            "status": str(self.op["status"]),
             "fate": self.fate,
-            "policy": policy,
+            "after": self.after,
+            "policy": str(self.op.get("interruption", Interruption.REQUEUE)),
             "pid": None if self.identity is None else self.identity.pid,
-            "text": _TEXTS[self.fate].format(policy=policy),
+            "text": _TEXTS[self.fate].format(becomes=_BECOMES.get(self.after, "")),
         }
 
 
 _TEXTS = {
     "adopt": "its worker lives: it is adopted, and goes on",
-    "kill": "it is being canceled: its worker is killed, then it is canceled",
+    "kill": "the kill goes on: its processes are ended, then {becomes}",
     "wait": "its claimant lives: it goes on",
-    "judge": "nothing of it lives: by its policy, {policy}",
-    "bury": "its worker is dead, but has left processes: they are killed, then by policy, {policy}",
+    "judge": "its process is gone: {becomes}",
+    "bury": "its worker is dead, but has left processes: they are killed, then {becomes}",
     "requeue": "it waited: it is queued again",
     "leave": "it is set aside until somebody says what happened (jqueue resolve)",
+}
+_BECOMES = {
+    "queued": "it is queued again",
+    "error": "it fails",
+    "waiting": "it is set aside until somebody says what happened (jqueue resolve)",
+    "canceled": "it is canceled",
 }
 
 
@@ -129,7 +147,7 @@ def _recover(runner: Runner, found: Found) -> None:
         found.op.get("token") or 0,
         found.identity,
         claimed=found.identity is None,
-        counted=found.fate == "wait" or _ran_in_owner(found.op),
+        counted=found.counted,
     )
     given = found.op["input"]
     execution.kind = str(given.get("OP_ID", "")) if isinstance(given, dict) else ""

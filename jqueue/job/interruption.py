@@ -1,5 +1,6 @@
 """What becomes of an opcode whose process vanished: the policy recorded at its start decides."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -34,25 +35,42 @@ def interruption_updates(document: Document, op_index: int, now: int) -> Updates
     is set aside (waiting, with `parked` PARKED_UNKNOWN) until `resolve_updates`.
     """
     op = document["ops"][op_index]
-    if op["status"] == JobStatus.CANCELING:
+    after = status_after(op)
+    if after is JobStatus.CANCELED:
         return cancel_final_updates(document, now)
     count = op.get("interruptions", 0) + 1
     counted: dict[str, Any] = {"interruptions": count}
-    # An unknown policy is one of a later version: setting aside is safe, running again may not be.
-    policy = op.get("interruption", Interruption.REQUEUE)
-    limit = op.get("max_interruptions", DEFAULT_MAX_INTERRUPTIONS)
-    if policy == Interruption.FAIL:
-        error = encode_error("interrupted: the process that executed it ended without a result")
-        return _joined(op_index, counted, finish_updates(document, op_index, "error", error, now))
-    if policy != Interruption.REQUEUE:
+    if after is JobStatus.WAITING:
         values = {"status": "waiting", "parked": PARKED_UNKNOWN, **counted}
         if "locks" in op:
             values["locks"] = None
         return [(op_index, values)]
-    if count > limit:
-        error = encode_error(f"interrupted {count} times, more than its limit of {limit}")
+    if after is JobStatus.ERROR:
+        if op.get("interruption") == Interruption.FAIL:
+            error = encode_error("interrupted: the process that executed it ended without a result")
+        else:
+            limit = op.get("max_interruptions", DEFAULT_MAX_INTERRUPTIONS)
+            error = encode_error(f"interrupted {count} times, more than its limit of {limit}")
         return _joined(op_index, counted, finish_updates(document, op_index, "error", error, now))
     return _joined(op_index, counted, requeue_updates(document, op_index))
+
+
+def status_after(op: Mapping[str, Any], *, counted: bool = True) -> JobStatus:
+    """What a running or canceling opcode becomes when its process is gone.
+
+    Not `counted`: the interruption doesn't count against the opcode's limit.
+    """
+    if op["status"] == JobStatus.CANCELING:
+        return JobStatus.CANCELED
+    # An unknown policy is one of a later version: setting aside is safe, running again may not be.
+    policy = op.get("interruption", Interruption.REQUEUE)
+    if policy == Interruption.FAIL:
+        return JobStatus.ERROR
+    if policy != Interruption.REQUEUE:
+        return JobStatus.WAITING
+    count = op.get("interruptions", 0) + (1 if counted else 0)
+    limit = op.get("max_interruptions", DEFAULT_MAX_INTERRUPTIONS)
+    return JobStatus.ERROR if count > limit else JobStatus.QUEUED
 
 
 def is_unresolved(op: dict[str, Any]) -> bool:
