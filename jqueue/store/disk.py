@@ -544,18 +544,26 @@ class RealDisk(Disk):
 
 
 def make_root(path: str | os.PathLike[str], *, file_mode: int = PRIVATE_FILE) -> None:
-    """Make the queue's directory and missing parents, durably; existing ones are kept."""
+    """Make the queue's directory and missing parents, durably; existing ones are kept.
+
+    What exists may have been made by a process that was killed before it could sync the name, so
+    until the journal stands in the directory every name on the way is synced again.
+    """
     path = Path(path).absolute()
-    missing = [d for d in (path, *path.parents) if not d.is_dir()]
-    for directory in reversed(missing):
-        with contextlib.suppress(FileExistsError):
-            directory.mkdir(0o700)
-            directory.chmod(directory_mode(file_mode))
-        fd = os.open(directory.parent, _DIRECTORY & ~os.O_NOFOLLOW)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    if (path / "journal").is_dir():
+        return
+    for directory in reversed((path, *path.parents[:-1])):
+        if not directory.is_dir():
+            with contextlib.suppress(FileExistsError):
+                directory.mkdir(0o700)
+                directory.chmod(directory_mode(file_mode))
+        # Where we may not read the parent, nobody like us made an entry of it.
+        with contextlib.suppress(PermissionError):
+            fd = os.open(directory.parent, _DIRECTORY & ~os.O_NOFOLLOW)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
 
 def directory_mode(file_mode: int) -> int:

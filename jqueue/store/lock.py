@@ -54,7 +54,7 @@ class QueueLock:
 def write_owner(disk: Disk) -> None:
     """Say who owns the queue."""
     facts = {"pid": os.getpid(), "start_time": start_time(os.getpid()), "boot_id": boot_id()}
-    disk.write_file(OWNER, orjson.dumps(facts) + b"\n", new=False)
+    disk.overwrite(OWNER, orjson.dumps(facts) + b"\n")
 
 
 def read_owner(path: Path) -> dict[str, Any] | None:

@@ -331,9 +331,16 @@ def read_flag(disk: Disk, name: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else {}
 
 
-def remove_temps(disk: Disk) -> None:
-    """Remove temporary files that a crash left, and nothing else."""
-    for directory in ("", JOURNAL, "livelocks"):
+def remove_temps(disk: Disk, found: Found) -> None:
+    """Remove temporary files that a crash left, and nothing else.
+
+    A job file is written only while its record is in an unretired segment, so where nothing is to
+    be replayed there is none to look for among all the jobs, nor in an archive directory of others.
+    """
+    directories = {JOURNAL}
+    if found.journal is None or not found.journal.caught_up:
+        directories |= {"", "quarantine", *map(archive_dir, found.rewrite)}
+    for directory in sorted(directories):
         if directory and not disk.is_dir(directory):
             continue
         for name in disk.names(directory):
