@@ -53,7 +53,10 @@ def one_line(text: str) -> str:
     return " ".join(text.split()) or "failed"
 
 
-def _set_path(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+def _set_path(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value == "":
+        # Of a variable that is not set, most likely: the default would be another queue than meant.
+        raise click.BadParameter("the queue's directory has no name", context, option)
     if value is not None:
         context.ensure_object(Settings).path = value
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import click
@@ -77,7 +77,10 @@ def row_of(job: Job) -> dict[str, Any]:
 
 def put_jobs(jobs: Iterable[Job]) -> None:
     """Print a table, with colors on a terminal."""
-    rows = (_cells(job) for job in jobs)
+    cells_of_each = map(_cells, jobs)
+    # A queue that can't be read is an error alone, without headings above it.
+    first = list(islice(cells_of_each, 1))
+    rows = chain(first, cells_of_each)
     if sys.stdout.isatty():
         _put_rich(rows)
         return

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from jqueue.cli.command import Settings, command, pass_settings
+from jqueue.cli.command import Settings, command, one_line, pass_settings
 from jqueue.cli.show import put, put_json, say
 from jqueue.cli.target import Client
 from jqueue.cli.values import DURATION, JOB_ID, MOMENT, OP, VARIABLE
 from jqueue.cli.waiting import wait_for
+from jqueue.errors import InvalidJob, JobNotFound, Refused
 from jqueue.job.status import FINALIZED, SUBMISSION_PRIORITIES, JobStatus
 
 Depends = list[list[Any]]
@@ -85,16 +86,26 @@ def submit(  # noqa: PLR0913  # as many as a submission has independent facts
 @click.option("--from-failed", is_flag=True, help="Only from the first unsuccessful opcode on.")
 @click.argument("ids", nargs=-1, required=True, type=JOB_ID, metavar="ID…")
 @pass_settings
-def retry(settings: Settings, *, from_failed: bool, ids: tuple[int, ...]) -> None:
-    """Submit finished jobs again, as new ones, and print their IDs.
+@click.pass_context
+def retry(
+    context: click.Context, settings: Settings, *, from_failed: bool, ids: tuple[int, ...]
+) -> None:
+    """Submit finished jobs again, as new ones, and print their IDs; 1 if one could not be.
 
     \b
     Example:
       jqueue retry --from-failed 17
     """  # noqa: D301  # as above
+    code = 0
     with settings.open() as queue:
         for job in ids:
-            put_id(settings, queue.retry(job, from_failed=from_failed))
+            try:
+                put_id(settings, queue.retry(job, from_failed=from_failed))
+            except (JobNotFound, InvalidJob, Refused) as error:
+                # It is this job's own matter; the others may be retried all the same.
+                say(f"Job {job}: {one_line(str(error))}")
+                code = 1
+    context.exit(code)
 
 
 def put_id(settings: Settings, job: int) -> None:

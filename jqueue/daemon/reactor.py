@@ -32,6 +32,8 @@ from jqueue.store.protocol import Decide, Store, Ticket
 _log = logging.getLogger(__name__)
 
 MAX_EVENTS_A_TURN: Final = 256
+MAX_POLL_S: Final = 3600.0
+"""The kernel takes no more than 2³¹ ms: farther timers are looked at again in between."""
 
 
 class LoopTimer:
@@ -189,7 +191,7 @@ class Reactor:
             heapq.heappop(self._timers)
         if not self._timers:
             return limit_s
-        left_s = max(self._timers[0].at_s - time.monotonic(), 0.0)
+        left_s = min(max(self._timers[0].at_s - time.monotonic(), 0.0), MAX_POLL_S)
         return left_s if limit_s is None else min(left_s, limit_s)
 
     def _run_timers(self) -> None:

@@ -17,19 +17,25 @@ class Shell:
 
     def __init__(self, machine):
         self.machine = machine
+        self.begun = []
 
-    def begin(self, *words, **more):
+    def begin(self, *words):
         command = [sys.executable, "-m", "jqueue", *map(str, words)]
         env = {**os.environ, "JQUEUE_DIR": str(self.machine.queue)}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, env=env, **pipes, **more)
+        self.begun.append(subprocess.Popen(command, env=env, **pipes))
+        return self.begun[-1]
+
+    def close(self):
+        for process in self.begun:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            process.stderr.close()
 
     def __call__(self, *words, code=0, timeout_s=60):
         process = self.begin(*words)
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        finally:
-            process.kill()
+        out, err = process.communicate(timeout=timeout_s)
         assert "Traceback" not in err
         assert process.returncode == code, (out, err)
         return out, err
@@ -44,7 +50,9 @@ class Shell:
 
 @pytest.fixture
 def shell(machine):
-    return Shell(machine)
+    made = Shell(machine)
+    yield made
+    made.close()
 
 
 def test_submit_and_wait_gives_the_id_and_the_jobs_end_as_exit_code(machine, shell):
@@ -84,6 +92,20 @@ def test_wait_says_by_its_exit_code_how_it_went(machine, shell):
     assert shell.json("wait", held)[0]["status"] == "success"
 
 
+# A timer farther away than the kernel's longest wait once ended the daemon with a traceback.
+@pytest.mark.parametrize("limit", ["30d", "99999999999999999999999d"])
+def test_limits_beyond_all_measure_leave_the_daemon_alive(machine, shell, limit):
+    machine.start()
+    held = shell.submit(machine.gated())
+    machine.until_written("begin")
+    waiting = shell.begin("wait", "--timeout", limit, held)
+    assert shell("submit", "--timeout", "30d", "--wait", "--", "true")[0] == "2\n"
+    machine.open_gate()
+    assert waiting.wait(30) == 0
+    assert machine.daemon.poll() is None
+    assert "Traceback" not in machine.said()
+
+
 def test_tree_shows_children_of_both_kinds(machine, shell):
     machine.start()
     parent = shell.submit(machine.note(children=2, submit=1))
@@ -104,16 +126,16 @@ def test_watch_and_log_follow_a_job_over_a_killed_daemon(machine, shell):
     machine.start()
     job = shell.submit(machine.gated(talks=2), machine.note())
     machine.until_written("begin")
-    with shell.begin("watch", job) as watching, shell.begin("log", "-f", job) as following:
-        assert following.stdout.readline() == "line 0\n"
-        assert watching.stdout.readline() == "job 1: running\n"
-        machine.kill()
-        machine.start()
-        machine.open_gate()
-        assert following.stdout.read().splitlines() == ["line 1", "line 0"]
-        told = watching.stdout.read()
-        assert watching.stderr.read() == following.stderr.read() == ""
-        assert watching.wait(30) == following.wait(30) == 0
+    watching, following = shell.begin("watch", job), shell.begin("log", "-f", job)
+    assert following.stdout.readline() == "line 0\n"
+    assert watching.stdout.readline() == "job 1: running\n"
+    machine.kill()
+    machine.start()
+    machine.open_gate()
+    assert following.stdout.read().splitlines() == ["line 1", "line 0"]
+    told = watching.stdout.read()
+    assert watching.stderr.read() == following.stderr.read() == ""
+    assert watching.wait(30) == following.wait(30) == 0
     assert told.splitlines()[-1] == "job 1: success"
     assert told.count("line 1") == 1
     assert told.index("opcode 0") < told.index("line 1") < told.index("opcode 1")
@@ -175,15 +197,12 @@ def test_a_daemon_that_adopted_a_worker_ends_promptly_on_one_sigterm(machine, sh
     [begun] = machine.until_written("begin")
     machine.kill()
     daemon = shell.begin("daemon", "--load", UNITS, "--workers", 1)
-    try:
-        until(lambda: [1] if machine.client.has_owner else [])
-        machine.open_gate()
-        shell("wait", job)
-        began = time.monotonic()
-        daemon.send_signal(signal.SIGTERM)
-        _, err = daemon.communicate(timeout=30)
-    finally:
-        daemon.kill()
+    until(lambda: [1] if machine.client.has_owner else [])
+    machine.open_gate()
+    shell("wait", job)
+    began = time.monotonic()
+    daemon.send_signal(signal.SIGTERM)
+    _, err = daemon.communicate(timeout=30)
     assert time.monotonic() - began < 5
     assert daemon.returncode == 0
     assert "adopted" in err
@@ -194,14 +213,11 @@ def test_a_daemon_that_adopted_a_worker_ends_promptly_on_one_sigterm(machine, sh
 
 def test_the_daemon_command_runs_jobs_until_sigint(machine, shell):
     daemon = shell.begin("daemon", "--load", UNITS)
-    try:
-        until(lambda: [1] if machine.client.has_owner else [])
-        held = shell.submit(machine.gated())
-        machine.until_written("begin")
-        daemon.send_signal(signal.SIGINT)
-        _, err = daemon.communicate(timeout=30)
-    finally:
-        daemon.kill()
+    until(lambda: [1] if machine.client.has_owner else [])
+    held = shell.submit(machine.gated())
+    machine.until_written("begin")
+    daemon.send_signal(signal.SIGINT)
+    _, err = daemon.communicate(timeout=30)
     assert daemon.returncode == 0
     assert "Traceback" not in err
     assert shell.json("list", held)[0]["status"] == "queued"

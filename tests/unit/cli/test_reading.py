@@ -96,6 +96,7 @@ def test_an_unknown_job_is_one_line_and_exit_code_1(shell, command):
 )
 def test_no_queue_is_one_line_and_none_is_made(shell, command):
     result = shell(*command, code=1)
+    assert result.stdout == ""
     assert str(shell.queue) in result.stderr
     assert result.stderr.count("\n") == 1
     assert not shell.queue.exists()
@@ -129,6 +130,7 @@ def test_no_queue_is_one_line_and_none_is_made(shell, command):
         ("run", "--workers", 0),
         ("status", "now"),
         ("recover", 1),
+        ("list", "--queue", ""),
     ],
 )
 def test_wrong_arguments_are_a_matter_of_usage(shell, command):
@@ -224,9 +226,8 @@ def test_a_text_that_is_no_unicode_is_shown_escaped(shell):
         assert run_command(shell, "info", "1", LC_ALL="C").returncode == 0
 
 
-def test_a_damaged_queue_is_one_line(shell):
+def test_a_damaged_job_is_one_line(shell):
     shell.submit()
-    os.unlink(shell.queue / "format") if (shell.queue / "format").exists() else None
     (shell.queue / "job-2").write_bytes(b"no JSON")
     result = shell("info", 2, code=1)
     assert result.stderr.count("\n") == 1

@@ -119,7 +119,11 @@ def test_retry_prints_the_new_ids(shell):
 
 def test_an_unfinished_job_is_not_retried(shell):
     shell.submit()
-    result = shell("retry", "1", code=1)
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert len(shell.json("list")) == 1
+    shell.submit()
+    finish(shell, ok=False)
+    result = shell("retry", 2, 9, 1, code=1)
+    assert result.stdout == "3\n"
+    told = result.stderr.splitlines()
+    assert len(told) == 2
+    assert "not finished" in told[0]
+    assert "9" in told[1]
