@@ -23,7 +23,7 @@ from jqueue.job.status import calc_priority
 from jqueue.store import opening, segment
 from jqueue.store.checkpoint import Checkpointer, is_open, make_index
 from jqueue.store.disk import Disk, RealDisk, filesystem_warning, make_root, temp_path
-from jqueue.store.files import FLAGS, Files
+from jqueue.store.files import Files
 from jqueue.store.index import unloaded, write_index
 from jqueue.store.journal import SEGMENT_BYTES, ClosedSegment, Journal
 from jqueue.store.ledger import FULL_ERRNOS, Ledger, Record
@@ -164,8 +164,7 @@ class DirectoryStore:
             found.carried_from if found.copies else found.values,
             found.copies,
         )
-        if found.journal is None or not found.journal.caught_up:
-            self.files.note({key: found.values.get(key) for key in FLAGS}, {})
+        self.files.note_flags(found.values)
         self.journal.restock()
 
     def _renew_index(self, found: opening.Found, journal: segment.Journal) -> None:

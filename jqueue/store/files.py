@@ -18,6 +18,7 @@ from jqueue.store.disk import Disk
 
 QUARANTINE: Final = "quarantine"
 FLAGS: Final = ("serial", "drain", "pause")
+MAX_FLAG_BYTES: Final = 1 << 16
 MANY_FILES: Final = 256
 """From this many on, one syncfs is cheaper than a sync of each."""
 
@@ -66,6 +67,16 @@ class Files:
         It is written anew, whatever it holds.
         """
         self._dirty[job] = entry
+
+    def note_flags(self, values: dict[Any, Any]) -> None:
+        """Learn at opening what the small files should hold; those that hold it are let alone."""
+        for name in FLAGS:
+            try:
+                held = self._disk.read(name, MAX_FLAG_BYTES)
+            except OSError:
+                held = None
+            if held != _flag_data(name, values.get(name)):
+                self._flags[name] = values.get(name)
 
     @property
     def dirty(self) -> list[int]:
@@ -135,10 +146,10 @@ class Files:
             raise
 
     def _write_flag(self, name: str, value: Any) -> None:
-        if value is None and name != "serial":
+        data = _flag_data(name, value)
+        if data is None:
             self._remove(name)
             return
-        data = b"%d\n" % (value or 0) if name == "serial" else jsonio.dumps(value) + b"\n"
         self._disk.write_file(name, data, new=False)
         self._touched(name)
 
@@ -232,3 +243,10 @@ class Files:
             self._disk.sync_dir(directory)
         if moved:
             self.sync()
+
+
+def _flag_data(name: str, value: Any) -> bytes | None:
+    """Return what the file `name` holds for `value`; None if it is not there."""
+    if name == "serial":
+        return b"%d\n" % (value or 0)
+    return None if value is None else jsonio.dumps(value) + b"\n"
