@@ -1,6 +1,8 @@
 """The commands that show and change nothing, without a daemon."""
 
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 
@@ -258,3 +260,35 @@ def test_every_command_has_help_with_an_example(shell, flag):
 
 def test_version(shell):
     assert shell("--version").stdout.startswith("jqueue, version ")
+
+
+def on_terminal(shell, *words, **more):
+    """What a command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    # As wide as a person's: a terminal of no size is taken for one of 80 columns.
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **more}
+    command = [sys.executable, "-m", "jqueue", "--queue", shell.queue, *words]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    told = b""
+    with contextlib.suppress(OSError):
+        # Linux says EIO when the last process at the other end has closed it.
+        while more := os.read(ours, 65536):
+            told += more
+    os.close(ours)
+    assert process.wait(60) == 0
+    return told.decode()
+
+
+def test_a_terminal_gets_colors_unless_it_wants_none(shell, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shell("submit", "--", "[red]\x1b[2J")
+    shell("cancel", 1)
+    colored = on_terminal(shell, "list")
+    assert "\x1b[35m" in colored
+    plain = on_terminal(shell, "list", NO_COLOR="1")
+    assert "\x1b[35m" not in plain
+    for told in (colored, plain):
+        # What a job says of itself steers no terminal, and is no markup.
+        assert "\x1b[2J" not in told
+        assert "[red]" in told

@@ -98,3 +98,21 @@ def test_recover_beside_an_owner_is_refused_and_a_plan_says_so(shell, monkeypatc
         assert "owner" in shell("recover", "--plan").stderr
         result = shell("recover", code=1)
     assert result.stderr.count("\n") == 1
+
+
+def test_what_cannot_be_ended_in_time_is_left_and_said(shell, left, monkeypatch):
+    monkeypatch.setattr("jqueue.cli.recovering.LIMIT_S", 0.1)
+    shell.submit()
+    queue_fd = os.open(shell.queue, os.O_RDONLY)
+    held = livelock.take(queue_fd, "worker")
+    try:
+        with JobQueue.open(shell.queue) as queue:
+            record = {**myself().to_dict(), "start_time": 1, "inode": held.inode}
+            queue.ask(start(1, 0, now=1, livelock=held.name, worker=record))
+        [row] = shell.json("recover", code=1)
+        assert (row["fate"], row["after"], row["over"]) == ("bury", "running", False)
+        assert "not over yet" in shell("recover", code=1).stdout
+    finally:
+        livelock.release(queue_fd, held)
+        os.close(queue_fd)
+    assert fates(shell.json("recover")) == [(1, "judge", "queued")]
