@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -167,9 +166,8 @@ def test_run_goes_on_for_the_children_and_leaves_what_cannot_start(machine, shel
 
 
 def test_run_on_an_empty_queue_ends_at_once(machine, shell):
-    began = time.monotonic()
-    shell("run")
-    assert time.monotonic() - began < 10
+    # A machine under load takes a while for three processes; what waits, waits for ever.
+    shell("run", timeout_s=30)
     assert shell.json("list") == []
 
 
@@ -191,24 +189,29 @@ def test_run_beside_an_owner_is_one_line(machine, shell):
 
 
 # A daemon that had adopted a worker once waited for it until its limit.
-def test_a_daemon_that_adopted_a_worker_ends_promptly_on_one_sigterm(machine, shell):
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_daemon_that_adopted_a_worker_ends_promptly_on_one_sigterm(machine, shell, busy):
     machine.start(workers=1)
     job = shell.submit(machine.gated())
     [begun] = machine.until_written("begin")
     machine.kill()
     daemon = shell.begin("daemon", "--load", UNITS, "--workers", 1)
     until(lambda: [1] if machine.client.has_owner else [])
-    machine.open_gate()
-    shell("wait", job)
-    began = time.monotonic()
+    if not busy:
+        machine.open_gate()
+        shell("wait", job)
     daemon.send_signal(signal.SIGTERM)
+    if busy:
+        until(lambda: [1] if machine.client.status()["stopping"] else [])
+        machine.open_gate()
+    # Half of the limit after which it would end in any case.
     _, err = daemon.communicate(timeout=30)
-    assert time.monotonic() - began < 5
     assert daemon.returncode == 0
     assert "adopted" in err
     assert "Traceback" not in err
     until(lambda: [1] if is_gone(int(begun[4])) else [])
     assert set(machine.begun_and_ended().values()) == {1}
+    assert shell.json("list", job)[0]["status"] == "success"
 
 
 def test_the_daemon_command_runs_jobs_until_sigint(machine, shell):
