@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from jqueue.job.change import Archived, OpSet
 from jqueue.store.protocol import Transaction
 from tests.crash.workload import (
     STATES,
@@ -76,6 +77,7 @@ def check_all(parts, part, states):
                 store = open_store(left)
                 assert state_of(store) == before
                 store.close()
+            assert [path for path in left.tree() if ".tmp-" in path] == []
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -134,3 +136,22 @@ def test_a_whole_day_ends_as_the_oracle_says():
     assert progress.acknowledged == len(TRANSACTIONS)
     assert state_of(open_store(disk)) == STATES[-1]
     assert max(name for name in disk.names("journal") if name.isdigit()) > "00000005"
+
+
+def test_a_temporary_file_that_a_crash_left_in_the_archive_is_removed():
+    disk = FakeDisk()
+    store = open_store(disk)
+
+    def crash(name, path):
+        if name in {"rename", "exchange"} and path == "archive/0/job-1":
+            raise Crash
+
+    disk.on_call = crash
+    done = OpSet(1, 0, {"status": "success"})
+    with contextlib.suppress(Crash):
+        store.commit(Transaction("1", (*submit(1), done, Archived(1, 0.0))))
+    left = disk.kill_state()
+    assert any(".tmp-" in path for path in left.tree())
+    open_store(left).close()
+    assert not any(".tmp-" in path for path in left.tree())
+    assert left.exists("archive/0/job-1")
