@@ -64,6 +64,10 @@ class Checkpointer:
         self._thread = threading.Thread(target=self._run, name="jqueue-checkpoint", daemon=True)
         self._thread.start()
 
+    def want_index(self) -> None:
+        """Retire at the next quiet moment, changes or not, so that there is an index again."""
+        self._retired_lsn = -1
+
     def stop(self) -> None:
         """End the thread after what it is doing."""
         with self._wake:
@@ -149,15 +153,14 @@ class Checkpointer:
             self._files.sync()
         except OSError as error:
             raise self._ledger.fail("sync of job files failed", error) from error
-        self._write_index()
-        reflected = self._say(through, closing=closing)
+        indexed = self._write_index()
+        reflected = self._say(through, indexed, closing=closing)
         self._retired_lsn = max(reflected, through)
-        self._journal.reflects = max(self._journal.reflects, reflected)
         for segment in closed:
             self._journal.closed.remove(segment)
         self._drop_history()
 
-    def _say(self, through: int, *, closing: bool) -> int:
+    def _say(self, through: int, indexed: int, *, closing: bool) -> int:
         """Make durable what files reflect.
 
         Through LSN `through`, or the record itself if nothing came since.
@@ -166,6 +169,7 @@ class Checkpointer:
 
         def decide(layer: Layer) -> Transaction:
             nothing_since = self._ledger.last_lsn - self._ledger.marks_after(through) == through
+            said["indexed"] = indexed
             said["reflects"] = layer.lsn if nothing_since else through
             for key in ("serial", "drain", "pause"):
                 said[key] = layer.find(key)
@@ -176,7 +180,7 @@ class Checkpointer:
         self._ledger.transact(decide)
         return int(said["reflects"])
 
-    def _write_index(self) -> None:
+    def _write_index(self) -> int:
         with self._ledger.mutex:
             lsn = self._ledger.durable_lsn
             items = self._ledger.durable_items()
@@ -185,6 +189,7 @@ class Checkpointer:
             self._index_bytes = write_index(self._disk, make_index(lsn, items, known))
         except OSError as error:
             raise self._ledger.fail("writing the index failed", error) from error
+        return lsn
 
     def _drop_history(self) -> None:
         first_needed = min(

@@ -20,11 +20,11 @@ from jqueue.job.change import Quarantined, Submitted
 from jqueue.job.ids import job_file_name, parse_job_file_name
 from jqueue.job.state import Entry, Key, Place, live_status
 from jqueue.job.status import calc_priority
-from jqueue.store import opening, segment
-from jqueue.store.checkpoint import Checkpointer, is_open, make_index
+from jqueue.store import opening
+from jqueue.store.checkpoint import Checkpointer, is_open
 from jqueue.store.disk import Disk, RealDisk, filesystem_warning, make_root, temp_path
 from jqueue.store.files import Files
-from jqueue.store.index import unloaded, write_index
+from jqueue.store.index import unloaded
 from jqueue.store.journal import SEGMENT_BYTES, ClosedSegment, Journal
 from jqueue.store.ledger import FULL_ERRNOS, Ledger, Record
 from jqueue.store.lock import QueueLock, write_owner
@@ -88,6 +88,8 @@ class DirectoryStore:
         except OSError as error:
             raise _failed(disk.path, error) from error
         self.checkpointer = Checkpointer(disk, self.journal, self.files, self.ledger)
+        if found.scanned:
+            self.checkpointer.want_index()
         self._record_damage(found.damaged)
         if background:
             self.checkpointer.start()
@@ -152,12 +154,12 @@ class DirectoryStore:
         else:
             number = found.journal.newest.number + 1
             self.journal.reflects = found.journal.reflects
+            self.journal.indexed = found.journal.newest.indexed
             for old in found.journal.segments:
                 held = found.held.get(old.number, set())
                 self.journal.closed.append(
                     ClosedSegment(old.number, old.next_lsn - 1, old.size, held)
                 )
-            self._renew_index(found, found.journal)
         self.journal.begin_segment(
             number,
             found.last_lsn,
@@ -166,20 +168,6 @@ class DirectoryStore:
         )
         self.files.note_flags(found.values)
         self.journal.restock()
-
-    def _renew_index(self, found: opening.Found, journal: segment.Journal) -> None:
-        """Let the index say that nothing came since, or the next opening would find it stale.
-
-        The records between it and the new segment change nothing, and are read no more.  Without
-        space the index stays as it is: derived, and rebuilt by a scan when it is next looked for.
-        """
-        if not journal.caught_up or found.last_lsn != journal.last_lsn:
-            return
-        index = found.index
-        if index is None:
-            index = make_index(found.last_lsn, found.values, found.transactions)
-        with contextlib.suppress(OSError):
-            write_index(self.disk, index._replace(lsn=found.last_lsn))
 
     def _initialise(self) -> None:
         """Make the parts of a queue that are not there; the first segment, last, makes it one."""

@@ -60,7 +60,11 @@ def write_index(disk: Disk, index: Index) -> int:
 
 
 def read_index(disk: Disk, journal: Journal) -> Index | None:
-    """Return the index if it is whole and the unretired segments hold all that came after it."""
+    """Return the index if it is whole and the unretired segments hold all that came after it.
+
+    That is so if it reaches up to the first of them, or is the very one that was written when files
+    were said to reflect everything before it.
+    """
     try:
         data = disk.read(INDEX, MAX_INDEX_BYTES)
     except OSError:
@@ -73,4 +77,5 @@ def read_index(disk: Disk, journal: Journal) -> Index | None:
     except (orjson.JSONDecodeError, TypeError):
         return None
     first = journal.segments[0].header.first_lsn
-    return index if first - 1 <= index.lsn <= journal.last_lsn else None
+    reaches = first - 1 <= index.lsn <= journal.last_lsn
+    return index if reaches or index.lsn == journal.newest.indexed else None

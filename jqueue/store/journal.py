@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jqueue.errors import DiskFull
-from jqueue.job.change import Pruned, Quarantined, Submitted, touched_job
-from jqueue.job.state import Layer
+from jqueue.job.change import Submitted, touched_job
+from jqueue.job.state import Layer, Place
 from jqueue.store.disk import AppendFile, Disk, temp_path
 from jqueue.store.ledger import Record
 from jqueue.store.protocol import Transaction
@@ -71,6 +71,7 @@ class Journal:
         self.mode = mode
         self.closed: list[ClosedSegment] = []
         self.reflects = 0
+        self.indexed = 0
         self.reserve_spent = False
         self.segment_bytes = self._limit = segment_bytes
         self._on_durable = on_durable
@@ -118,6 +119,7 @@ class Journal:
             mode=self.mode,
             durable=0 if self.mode == "process" else last_lsn,
             reflects=self.reflects,
+            indexed=self.indexed,
             serial=values.get("serial") or 0,
             drain=values.get("drain"),
             pause=values.get("pause"),
@@ -191,8 +193,9 @@ class Journal:
                 continue
             held.add(job)
             newly.append(job)
-            if not isinstance(change, Submitted | Pruned | Quarantined):
-                base.append(layer.before[job].document)
+            before = None if isinstance(change, Submitted) else layer.before[job]
+            if before is not None and before.place is Place.LIVE:
+                base.append(before.document)
         value: dict[str, Any] = {
             "lsn": lsn,
             "durable": 0 if self.mode == "process" else durable,
@@ -259,6 +262,7 @@ class Journal:
             note = record.transaction.note if record.transaction is not None else None
             if note is not None:
                 self.reflects = max(self.reflects, note.get("reflects", 0))
+                self.indexed = max(self.indexed, note.get("indexed", 0))
         self._on_durable(batch)
 
     def close(self) -> None:

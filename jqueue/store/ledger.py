@@ -129,6 +129,7 @@ class Ledger:
         self._marked_lsn = last_lsn
         self._mark_end = last_lsn
         self._leading = False
+        self._batches = 0
         self._failure: JQueueError | None = None
         self._transactions: OrderedDict[str, Lsn] = OrderedDict(transactions)
         self._watchers: list[Watcher] = []
@@ -289,11 +290,17 @@ class Ledger:
         """Make everything appended so far durable, or settle it with what it met."""
         with self.mutex:
             last = self._pending[-1] if self._pending else None
-            if last is None and self._leading:
-                self._advanced.wait_for(lambda: not self._leading or bool(self._pending))
+            if last is None:
+                ending = self._batches + self._leading
+                self._advanced.wait_for(lambda: self._batches >= ending)
                 return
-        if last is not None:
-            self._lead_or_follow(last)
+            # Not by the record's gate: that is its waiter's, and a lead is handed to one of them.
+            self._advanced.wait_for(lambda: last.settled or not self._leading)
+            if last.settled:
+                return
+            self._leading = True
+        while not last.settled:
+            self._lead(last)
 
     def _lead_or_follow(self, record: Record) -> None:
         with self.mutex:
@@ -349,6 +356,7 @@ class Ledger:
                 record.settled = True
             gates = [record.gate for record in settled if record.gate is not None]
             self._leading = not own.settled
+            self._batches += 1
             if own.settled:
                 for record in self._pending:
                     if record.gate is not None:

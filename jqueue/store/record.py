@@ -32,6 +32,7 @@ class Header(NamedTuple):
     """The first line of a segment: what an opening needs when nothing older is left.
 
     `durable` is the last LSN before or in the segment when it was born: it was synced whole then.
+    An index of LSN `indexed` misses no change that came before `reflects`.
     """
 
     format: int
@@ -41,6 +42,7 @@ class Header(NamedTuple):
     mode: str
     durable: int
     reflects: int
+    indexed: int
     serial: int
     drain: dict[str, Any] | None
     pause: dict[str, Any] | None

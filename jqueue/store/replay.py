@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jqueue.errors import QueueCorrupt
-from jqueue.job.change import decode_change, touched_job
+from jqueue.job.change import Submitted, decode_change, touched_job
 from jqueue.job.state import Entry, Key, Layer, Place, apply
 from jqueue.store.segment import Found, Journal, Segment
 
@@ -139,10 +139,10 @@ def carried(journal: Journal, values: dict[Key, Any]) -> list[tuple[dict[str, An
                 continue
             jobs.add(job)
             held.add(job)
-            if value["kind"] in {"submitted", "pruned", "quarantined"} or job in base:
+            if isinstance(change, Submitted) or job in base:
                 continue
             entry = values.get(job)
-            if entry is not None and entry.document is not None:
+            if isinstance(entry, Entry) and entry.place is Place.LIVE:
                 base[job] = entry.document
         record = {key: value for key, value in found.value.items() if key != "base"}
         if base:

@@ -62,6 +62,14 @@ class Segment:
         return max(self.header.reflects, max(said, default=0))
 
     @property
+    def indexed(self) -> int:
+        """Return the LSN of the index written before files were last said to reflect all."""
+        for found in reversed(self.records):
+            if "reflects" in found.value:
+                return int(found.value.get("indexed", 0))
+        return self.header.indexed
+
+    @property
     def closed(self) -> bool:
         """Say whether the last record is a clean close."""
         return bool(self.records) and self.records[-1].value.get("mark") == "closed"

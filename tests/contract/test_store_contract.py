@@ -194,3 +194,24 @@ def test_a_transaction_committed_again_after_a_clean_close_is_known(engine, tmp_
     serial = store.find("serial")
     store.close()
     assert (again.lsn, serial) == (first, 1)
+
+
+def test_a_flush_beside_a_waiter_of_the_same_record_never_leads_beside_it(store):
+    done = []
+
+    def work():
+        for _ in range(60):
+            ticket = store.begin(next_job)
+            flusher = threading.Thread(target=store.flush)
+            flusher.start()
+            done.append(ticket.wait().lsn)
+            flusher.join()
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert not worker.is_alive()
+    assert len(set(done)) == 240
+    assert store.snapshot().job_ids() == list(range(1, 241))

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from jqueue.job.change import Archived, OpSet
+from jqueue.job.change import Archived, OpSet, Pruned
 from jqueue.store.protocol import Transaction
 from tests.crash.workload import (
     STATES,
@@ -155,3 +155,22 @@ def test_a_temporary_file_that_a_crash_left_in_the_archive_is_removed():
     open_store(left).close()
     assert not any(".tmp-" in path for path in left.tree())
     assert left.exists("archive/0/job-1")
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_counts_are_the_same_after_a_prune_is_replayed(archived):
+    disk = FakeDisk()
+    store = open_store(disk)
+    done = OpSet(1, 0, {"status": "success"})
+    store.commit(Transaction("1", (*submit(1, 2), done)))
+    if archived:
+        store.commit(Transaction("2", (Archived(1, 0.0),)))
+    store.checkpoint()
+    store.journal.rotate(store.ledger.last_lsn, store.ledger.values)
+    store.commit(Transaction("3", (Pruned(1),)))
+    counts = {status: store.find(f"count/{status}") for status in ("queued", "success")}
+    assert counts == {"queued": 1, "success": None}
+    for left in (disk.kill_state(), *disk.crash_states(random.Random(1), limit=10)):
+        found = open_store(left)
+        assert {status: found.find(f"count/{status}") for status in counts} == counts
+        assert found.snapshot().job_ids(archived=True) == [2]
