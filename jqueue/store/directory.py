@@ -156,10 +156,12 @@ class DirectoryStore:
             self.journal.reflects = found.journal.reflects
             self.journal.indexed = found.journal.newest.indexed
             for old in found.journal.segments:
-                held = found.held.get(old.number, set())
-                self.journal.closed.append(
-                    ClosedSegment(old.number, old.next_lsn - 1, old.size, held)
-                )
+                if old.number in found.held:
+                    self.journal.closed.append(
+                        ClosedSegment(
+                            old.number, old.next_lsn - 1, old.size, found.held[old.number]
+                        )
+                    )
         self.journal.begin_segment(
             number,
             found.last_lsn,

@@ -51,8 +51,11 @@ class Found:
 
     @property
     def rewrite(self) -> set[int]:
-        """Return the jobs whose files the unretired segments imply."""
-        return set().union(*self.held.values())
+        """Return the jobs whose files the segments imply that are unretired after this opening.
+
+        Of no other: its file is synced, and replacing it would leave nothing that could restore it.
+        """
+        return set().union(*self.held.values(), *(jobs for _, jobs in self.copies))
 
 
 def check_version(disk: Disk) -> None:
@@ -119,15 +122,38 @@ def _found(journal: Journal, result: Replayed, before: dict[Key, Any]) -> Found:
     if journal.watermark > last:
         _log.warning("job files reflect LSN %d, the journal ends at %d", journal.watermark, last)
         last = journal.watermark
-    return Found(
+    copies = carried(journal, before) if before and last == journal.last_lsn else []
+    first = copies[0][0]["lsn"] if copies else last + 1
+    ends = [segment.header.first_lsn - 1 for segment in journal.segments[1:]] + [first - 1]
+    held = {
+        segment.number: result.held[segment.number]
+        for segment, end in zip(journal.segments, ends, strict=True)
+        if end > journal.reflects
+    }
+    found = Found(
         result.values,
         journal=journal,
         last_lsn=last,
         carried_from=before,
-        copies=carried(journal, before) if before and last == journal.last_lsn else [],
-        held=result.held,
+        copies=copies,
+        held=held,
         transactions=result.transactions,
     )
+    for job in result.mentioned - found.rewrite:
+        _unload(result.values, job)
+    return found
+
+
+def _unload(values: dict[Key, Any], job: int) -> None:
+    """Leave to its file what its file holds."""
+    entry = values.get(job)
+    if not isinstance(entry, Entry):
+        return
+    status = live_status(entry)
+    if status is None or status in FINALIZED or entry.document is None:
+        del values[job]
+    else:
+        values[job] = unloaded(calc_priority(entry.document["ops"]))
 
 
 def read_document(disk: Disk, path: str, job: int) -> dict[str, Any]:

@@ -174,3 +174,17 @@ def test_counts_are_the_same_after_a_prune_is_replayed(archived):
         found = open_store(left)
         assert {status: found.find(f"count/{status}") for status in counts} == counts
         assert found.snapshot().job_ids(archived=True) == [2]
+
+
+def test_a_synced_file_that_only_a_retired_segment_implies_is_not_replaced():
+    # Replaced, it would be unsynced again, and the segment that could restore it is ignored.
+    disk = FakeDisk()
+    store = open_store(disk)
+    store.commit(Transaction("1", tuple(submit(1))))
+    store.checkpoint()
+    store.commit(Transaction("2", tuple(submit(2))))
+    recovering = open_store(disk.kill_state())
+    assert recovering.files.dirty == [2]
+    recovering.files.write_all()
+    for left in recovering.disk.crash_states(random.Random(1), limit=20):
+        assert open_store(left).find(1).document is not None
