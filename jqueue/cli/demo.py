@@ -79,6 +79,9 @@ def _play(root: Path, images: Path | None) -> None:
     try:
         with connect(root / "queue", timeout_s=10) as queue:
             jobs = _finish(queue, job)
+        for line in (root / "daemon.log").read_text().splitlines():
+            if " was running: " in line:
+                click.echo(f"recovery: {line.partition(' INFO ')[2] or line}")
     finally:
         _end(second)
     _check(nodes, expected, ledger, jobs)
