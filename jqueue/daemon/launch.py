@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from jqueue.execution import processes
 from jqueue.execution.executions import Worker
 from jqueue.execution.line import WorkerLine
 from jqueue.execution.units import UNITS
 from jqueue.execution.worker import Executor
 from jqueue.job import jsonio
+from jqueue.store import processes
 
 MODULE: Final = "jqueue.execution.worker"
 

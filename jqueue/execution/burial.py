@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 
 from jqueue.execution.loop import Loop, Timer
-from jqueue.execution.processes import Identity, open_pidfds, signal_session
 from jqueue.store import livelock
+from jqueue.store.processes import Identity, open_pidfds, signal_session
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from typing import Final
 from jqueue.execution.burial import Burial
 from jqueue.execution.executions import Channel, Options, Worker
 from jqueue.execution.loop import Loop, Timer
-from jqueue.execution.processes import Identity
+from jqueue.store.processes import Identity
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from jqueue.execution.processes import Identity
 from jqueue.execution.scheduler import Held, Pick, Scheduler
 from jqueue.execution.units import Unit
 from jqueue.job.interruption import Interruption
@@ -15,6 +14,7 @@ from jqueue.job.status import JobStatus
 from jqueue.job.transitions import next_op
 from jqueue.queue.clock import NS_PER_S, Clock
 from jqueue.queue.running import start
+from jqueue.store.processes import Identity
 from jqueue.store.protocol import Batch, Decide, Snapshot, Store
 
 

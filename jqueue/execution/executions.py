@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 from jqueue.execution.burial import Burial
 from jqueue.execution.loop import Timer
-from jqueue.execution.processes import Identity
 from jqueue.job.change import Document
+from jqueue.store.processes import Identity
 
 
 class Lock(NamedTuple):

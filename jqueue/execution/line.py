@@ -19,10 +19,10 @@ from typing import Any, Final, NoReturn
 
 from jqueue import errors
 from jqueue.errors import JQueueError
-from jqueue.execution.processes import Identity
 from jqueue.execution.wire import HELLO, READ_BYTES, WORKER_VERSION, Splitter, frame
 from jqueue.job import jsonio
 from jqueue.store.livelock import Livelock
+from jqueue.store.processes import Identity
 
 GATHER_S: Final = 0.05
 """Log entries wait so long for others, so that a talkative unit costs few transactions."""

@@ -15,7 +15,6 @@ from jqueue.errors import InvalidJob, JQueueError, QueueFailed, Refused, TooLarg
 from jqueue.execution.endings import RETRY_S
 from jqueue.execution.executions import Channel, Execution, Lock, Worker
 from jqueue.execution.loop import Result
-from jqueue.execution.processes import Identity
 from jqueue.execution.runner import Runner
 from jqueue.execution.wire import WORKER_VERSION
 from jqueue.job.failure import encode_error
@@ -25,6 +24,7 @@ from jqueue.queue.children import submit_children
 from jqueue.queue.finishing import finish
 from jqueue.queue.running import log, progress
 from jqueue.store import livelock
+from jqueue.store.processes import Identity
 
 _log = logging.getLogger(__name__)
 

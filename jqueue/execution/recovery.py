@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 from jqueue.execution.burial import Burial
 from jqueue.execution.dispatch import unsettled
 from jqueue.execution.executions import Execution, Lock
-from jqueue.execution.processes import Identity, boot_id, session_members
 from jqueue.execution.runner import Runner
 from jqueue.job.interruption import Interruption, is_unresolved, status_after
 from jqueue.job.status import JobStatus
 from jqueue.queue.running import stop_waiting
 from jqueue.store import livelock
+from jqueue.store.processes import Identity, boot_id, session_members
 from jqueue.store.protocol import Snapshot
 
 _log = logging.getLogger(__name__)

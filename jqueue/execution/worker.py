@@ -17,7 +17,6 @@ from types import FrameType
 from typing import Any
 
 from jqueue.execution import builtin as _builtin  # noqa: F401 - declares the kinds of every queue
-from jqueue.execution import processes
 from jqueue.execution.context import Context, to_inputs
 from jqueue.execution.inotify import Appearance
 from jqueue.execution.line import Ended, WorkerLine
@@ -25,7 +24,7 @@ from jqueue.execution.units import UNITS, ResultWithJobs, Unit, load
 from jqueue.job import jsonio
 from jqueue.job.failure import encode_error
 from jqueue.job.jsonio import check_storable
-from jqueue.store import livelock
+from jqueue.store import livelock, processes
 
 SOCKET = "socket"
 

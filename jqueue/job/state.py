@@ -294,6 +294,12 @@ def live_status(entry: Entry | None) -> JobStatus | None:
     return calc_status(entry.document["ops"])
 
 
+def is_open(entry: Entry | None) -> bool:
+    """Say whether the job is live and unfinished."""
+    status = live_status(entry)
+    return status is not None and status not in FINALIZED
+
+
 def _opened(layer: Layer, job: int, entry: Entry) -> None:
     document = entry.document
     assert document is not None

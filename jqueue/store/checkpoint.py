@@ -14,9 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from jqueue.errors import JQueueError
-from jqueue.job.state import Entry, Key, Place, live_status
-from jqueue.job.status import FINALIZED, calc_priority
-from jqueue.store.index import INDEXED_TRANSACTIONS, Index, write_index
+from jqueue.store.index import INDEXED_TRANSACTIONS, make_index, write_index
 from jqueue.store.protocol import Transaction, new_transaction_id
 from jqueue.store.record import encode_line
 from jqueue.store.segment import JOURNAL, WATERMARK, segment_numbers, segment_path
@@ -75,12 +73,6 @@ class Checkpointer:
             self._wake.notify_all()
         if self._thread is not None:
             self._thread.join()
-
-    def notice(self) -> None:
-        """Learn that a file is behind."""
-        if self._wake.acquire(blocking=False):
-            self._wake.notify_all()
-            self._wake.release()
 
     def _run(self) -> None:
         last_lsn, since = self._ledger.durable_lsn, time.monotonic()
@@ -161,16 +153,12 @@ class Checkpointer:
         self._drop_history()
 
     def _say(self, through: int, indexed: int, *, closing: bool) -> int:
-        """Make durable what files reflect.
-
-        Through LSN `through`, or the record itself if nothing came since.
-        """
+        """Make durable that files reflect all through `through`, or this record if it is next."""
         said: dict[str, Any] = {}
 
         def decide(layer: Layer) -> Transaction:
-            nothing_since = self._ledger.last_lsn - self._ledger.marks_after(through) == through
             said["indexed"] = indexed
-            said["reflects"] = layer.lsn if nothing_since else through
+            said["reflects"] = layer.lsn if self._ledger.quiet_since(through) else through
             for key in ("serial", "drain", "pause"):
                 said[key] = layer.find(key)
             if closing:
@@ -208,27 +196,3 @@ class Checkpointer:
                 with contextlib.suppress(OSError):
                     self._disk.sync_dir(JOURNAL)
                 return
-
-
-def make_index(lsn: int, items: dict[Key, Any], transactions: list[tuple[str, int]]) -> Index:
-    """Return the index of these durable values; unloaded jobs stand as their priority in text."""
-    order: list[tuple[int, int]] = []
-    values: dict[str, Any] = {}
-    for key, value in items.items():
-        if isinstance(key, str):
-            values[key] = value
-        elif type(value) is bytes:
-            order.append((int(value), key))
-        elif is_open(value):
-            order.append((calc_priority(value.document["ops"]), key))
-    order.sort()
-    jobs = [job for _, job in order]
-    return Index(lsn, [priority for priority, _ in order], jobs, values, transactions)
-
-
-def is_open(entry: Entry) -> bool:
-    """Say whether the job is live and unfinished."""
-    if entry.place is not Place.LIVE:
-        return False
-    status = live_status(entry)
-    return status is not None and status not in FINALIZED

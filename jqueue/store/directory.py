@@ -18,17 +18,18 @@ from typing import Any, Final, Literal, Self
 from jqueue.errors import DiskFull, JQueueError, QueueFailed
 from jqueue.job.change import Quarantined, Submitted
 from jqueue.job.ids import job_file_name, parse_job_file_name
-from jqueue.job.state import Entry, Key, Place, live_status
+from jqueue.job.state import Entry, Key, is_open, live_status
 from jqueue.job.status import calc_priority
 from jqueue.store import opening
-from jqueue.store.checkpoint import Checkpointer, is_open
-from jqueue.store.disk import Disk, RealDisk, filesystem_warning, make_root, temp_path
+from jqueue.store.checkpoint import Checkpointer
+from jqueue.store.disk import Disk, RealDisk, make_root, temp_path
 from jqueue.store.files import Files
-from jqueue.store.index import unloaded
+from jqueue.store.index import claim_order, unloaded
 from jqueue.store.journal import SEGMENT_BYTES, ClosedSegment, Journal
 from jqueue.store.ledger import FULL_ERRNOS, Ledger, Record
 from jqueue.store.lock import QueueLock, write_owner
 from jqueue.store.memory import follow
+from jqueue.store.place import filesystem_warning
 from jqueue.store.protocol import (
     Batch,
     Committed,
@@ -76,8 +77,6 @@ class DirectoryStore:
         self._lock = lock
         self._own_files = files == "now"
         self._snapshots: list[DirectorySnapshot] = []
-        self._damaged: dict[int, str] = {}
-        self._pid = os.getpid()
         self.journal = Journal(
             disk, mode=durability, on_durable=self._durable, segment_bytes=segment_bytes
         )
@@ -106,7 +105,8 @@ class DirectoryStore:
     ) -> Self:
         """Own the queue at `path`, made if `create`.
 
-        Raises QueueLocked, QueueCorrupt, FormatTooNew, QueueFailed; FileNotFoundError without it.
+        Raises QueueLocked, QueueCorrupt, FormatTooNew, and QueueFailed, also where there is no
+        queue and `create` is false.
         """
         root = Path(path)
         if create:
@@ -129,10 +129,7 @@ class DirectoryStore:
             raise
 
     def _begin(self, found: opening.Found) -> None:
-        """Go from what was found to a queue that can be written.
-
-        A new segment, and files to follow.
-        """
+        """Go from what was found to a queue that can be written: a new segment, files to follow."""
         disk = self.disk
         opening.remove_temps(disk, found)
         self.ledger = Ledger(
@@ -194,12 +191,7 @@ class DirectoryStore:
     # What the ledger asks for
 
     def _load(self, key: Key) -> Any:
-        if type(key) is not int:
-            return None
-        entry = opening.load(self.disk, key)
-        if entry is opening.QUARANTINED:
-            self._damaged[key] = "unreadable"
-        return entry
+        return opening.load(self.disk, key) if type(key) is int else None
 
     def _durable(self, batch: list[Record]) -> None:
         for record in batch:
@@ -285,15 +277,7 @@ class DirectoryStore:
         """Yield (priority, job ID) of unfinished jobs, most urgent first."""
         with self.ledger.mutex:
             items = self.ledger.durable_items()
-        order = []
-        for key, value in items.items():
-            if isinstance(key, int):
-                if type(value) is bytes:
-                    order.append((int(value), key))
-                elif is_open(value):
-                    order.append((calc_priority(value.document["ops"]), key))
-        order.sort()
-        return iter(order)
+        return iter(claim_order(items))
 
     def subscribe(self, watcher: Watcher) -> Callable[[], None]:
         """Call `watcher` with each durable batch."""
@@ -382,7 +366,7 @@ class DirectorySnapshot:
         for source in (dict(self._before), self._values):
             for key, value in source.items():
                 if type(key) is int:
-                    _place(found, key, value, archived=archived)
+                    opening.list_job(found, key, value, archived=archived)
         return sorted(found)
 
     def open_ids(self) -> list[int]:
@@ -409,18 +393,6 @@ class DirectorySnapshot:
     ) -> None:
         """Close."""
         self.close()
-
-
-def _place(found: set[int], job: int, value: Any, *, archived: bool) -> None:
-    """Put `job` into `found` or take it out, by what the state says of it."""
-    if type(value) is bytes:
-        found.add(job)
-    elif value is None:
-        found.discard(job)
-    elif value.place is Place.LIVE or (archived and value.place is Place.ARCHIVE):
-        found.add(job)
-    else:
-        found.discard(job)
 
 
 def _failed(path: Path, error: OSError) -> JQueueError:

@@ -37,8 +37,6 @@ class Files:
         self._unsynced: set[str] = set()
         self._unsynced_dirs: set[str] = set()
         self._archive_dirs: set[str] = set()
-        self.highest_lsn = 0
-        self.written = 0
 
     # What is to be written
 
@@ -62,10 +60,7 @@ class Files:
         self._dirty[job] = entry
 
     def note_found(self, job: int, entry: Entry) -> None:
-        """Learn at opening that the journal implies this file.
-
-        It is written anew, whatever it holds.
-        """
+        """Learn at opening that the journal implies this file: it is written anew."""
         self._dirty[job] = entry
 
     def note_flags(self, values: dict[Any, Any]) -> None:
@@ -111,13 +106,10 @@ class Files:
         finally:
             with self._changed:
                 self._busy.discard(job)
-                if done and self._dirty.get(job) is entry:
-                    del self._dirty[job]
+                if done:
                     self._movable.discard(job)
-                elif done:
-                    self._movable.discard(job)
-                self.highest_lsn = max(self.highest_lsn, entry.lsn)
-                self.written += done
+                    if self._dirty.get(job) is entry:
+                        del self._dirty[job]
                 self._changed.notify_all()
         self._evict(job, entry)
 

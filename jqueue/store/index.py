@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from jqueue.job.state import Key
+from jqueue.job.state import Key, is_open
+from jqueue.job.status import calc_priority
 from jqueue.store.disk import Disk
 from jqueue.store.segment import Journal
 
@@ -47,6 +48,27 @@ class Index(NamedTuple):
         state: dict[Key, Any] = dict(zip(self.jobs, stubs, strict=True))
         state.update(self.values)
         return state
+
+
+def claim_order(items: dict[Key, Any]) -> list[tuple[int, int]]:
+    """Return (priority, job ID) of the unfinished jobs among `items`, most urgent first."""
+    order = []
+    for key, value in items.items():
+        if isinstance(key, str):
+            continue
+        if type(value) is bytes:
+            order.append((int(value), key))
+        elif is_open(value):
+            order.append((calc_priority(value.document["ops"]), key))
+    return sorted(order)
+
+
+def make_index(lsn: int, items: dict[Key, Any], transactions: list[tuple[str, int]]) -> Index:
+    """Return the index of these durable values as of `lsn`."""
+    order = claim_order(items)
+    values = {key: value for key, value in items.items() if isinstance(key, str)}
+    priorities = [priority for priority, _ in order]
+    return Index(lsn, priorities, [job for _, job in order], values, transactions)
 
 
 def write_index(disk: Disk, index: Index) -> int:

@@ -68,19 +68,16 @@ class Log(Protocol):
 
 
 class Record:
-    """One transaction on its way: appended, then durable, refused or failed.
-
-    Serves as the ticket.
-    """
+    """One transaction on its way: appended, then durable, refused or failed.  The ticket."""
 
     __slots__ = (
-        "_decide", "_ledger", "alone", "batch", "encoded", "error", "gate", "layer", "lsn",
+        "_ledger", "alone", "batch", "decide", "encoded", "error", "gate", "layer", "lsn",
         "settled", "transaction",
     )  # fmt: skip
 
     def __init__(self, ledger: Ledger, decide: Decide) -> None:
         self._ledger = ledger
-        self._decide = decide
+        self.decide = decide
         self.lsn: Lsn = 0
         self.transaction: Transaction | None = None
         self.layer: Layer | None = None
@@ -94,11 +91,6 @@ class Record:
     def wait(self) -> Committed:
         """Return once the transaction is durable, or raise what it met."""
         return self._ledger.settle(self)
-
-    @property
-    def decide(self) -> Decide:
-        """The rule that made it."""
-        return self._decide
 
 
 class Ledger:
@@ -321,10 +313,7 @@ class Ledger:
             self._lead(record)
 
     def _lead(self, own: Record) -> None:
-        """Write and sync one batch, settle it.
-
-        And hand the lead on unless `own` is still waiting.
-        """
+        """Write, sync and settle one batch; hand the lead on unless `own` still waits."""
         with self.mutex:
             batch = self._gather()
         settled = batch
@@ -347,10 +336,7 @@ class Ledger:
         return batch
 
     def _hand_on(self, settled: list[Record], own: Record) -> None:
-        """Wake the next leader first, so that the disk rests as little as can be.
-
-        Then the settled.
-        """
+        """Wake the next leader, first, so that the disk rests little, and then the settled."""
         with self.mutex:
             for record in settled:
                 record.settled = True
@@ -369,10 +355,7 @@ class Ledger:
             gate.release()
 
     def _make_durable(self, batch: list[Record]) -> list[Record]:
-        """Return the records that are settled now.
-
-        The batch, or on a failure those after it too.
-        """
+        """Return the records that are settled now: the batch, and on a failure those after it."""
         writing = [record.encoded for record in batch if record.layer is not None]
         if writing:
             try:
@@ -387,10 +370,7 @@ class Ledger:
         return [*batch, *self._rotate()] if self._log.full else batch
 
     def _rotate(self) -> list[Record]:
-        """Rotate the log.
-
-        What was encoded for the old place is appended anew by those who wait for it.
-        """
+        """Rotate the log; what was encoded for the old place is to be appended again."""
         with self.mutex:
             undone = self._undo([])
             try:
@@ -402,10 +382,7 @@ class Ledger:
         return undone
 
     def _undo(self, batch: list[Record]) -> list[Record]:
-        """Let *next* fall back to *durable*.
-
-        `batch` and all that is pending is to be appended again.
-        """
+        """Let *next* fall back to *durable*; return `batch` and all that is pending, undone."""
         undone = [*batch, *self._pending]
         self._pending.clear()
         for key, value in self.pending_values.items():
@@ -523,10 +500,7 @@ class Ledger:
         return stopped
 
     def fail(self, what: str, error: OSError) -> OutcomeUnknown:
-        """Stop the ledger because a sync outside the log failed.
-
-        Return what callers get from now on.
-        """
+        """Stop because a sync outside the log failed; return what callers get from now on."""
         failure = self._unknown(what, error)
         with self.mutex:
             if self._failure is None:
@@ -537,9 +511,9 @@ class Ledger:
     # When idle
 
     def mark(self) -> None:
-        """Append, unsynced, that the last record is durable.
+        """If nobody commits and no record says it yet, append that the last one is durable.
 
-        If no record says so yet and nobody commits.
+        Not synced: it is evidence for the next opening, and nobody waits for it.
         """
         with self.mutex:
             idle = not self._leading and not self._pending and self._failure is None
@@ -559,13 +533,10 @@ class Ledger:
             self._last_lsn = self._written_lsn = self._mark_end = lsn
             self._marked_lsn = self._durable_lsn
 
-    def marks_after(self, lsn: Lsn) -> int:
-        """Return how many marks, which change nothing, stand behind LSN `lsn`, at the end."""
-        return (
-            self._last_lsn - lsn
-            if self._mark_end == self._last_lsn and self._marked_lsn <= lsn
-            else 0
-        )
+    def quiet_since(self, lsn: Lsn) -> bool:
+        """Say whether nothing came after LSN `lsn` but a mark, which changes nothing."""
+        marked = self._mark_end == self._last_lsn and self._marked_lsn <= lsn
+        return self._last_lsn == lsn or marked
 
     # Watching
 
@@ -581,10 +552,7 @@ class Ledger:
         return undo
 
     def batches_after(self, since: Lsn, timeout_s: float | None) -> list[Batch] | None:
-        """Return the durable batches after `since`, waiting for one.
-
-        None if some are no longer at hand.
-        """
+        """Wait for a durable batch after `since`; return all, None if some are not at hand."""
         with self.mutex:
             self._advanced.wait_for(
                 lambda: self._durable_lsn > since or self._failure is not None, timeout_s

@@ -6,7 +6,6 @@ as a hint for people and for the error message only.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ import orjson
 
 from jqueue.errors import QueueLocked
 from jqueue.store.disk import Disk
+from jqueue.store.processes import myself
 
 LOCK: Final = "lock"
 OWNER: Final = "owner"
@@ -53,7 +53,8 @@ class QueueLock:
 
 def write_owner(disk: Disk) -> None:
     """Say who owns the queue."""
-    facts = {"pid": os.getpid(), "start_time": start_time(os.getpid()), "boot_id": boot_id()}
+    owner = myself()
+    facts = {"pid": owner.pid, "start_time": owner.start_time, "boot_id": owner.boot_id}
     disk.overwrite(OWNER, orjson.dumps(facts) + b"\n")
 
 
@@ -82,18 +83,3 @@ def is_owned(path: Path) -> bool:
         for fields in (line.split() for line in locks.splitlines())
         if len(fields) > 1
     )
-
-
-def start_time(pid: int) -> int:
-    """Return when process `pid` started, in clock ticks since boot; 0 if there is none."""
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-        return int(text.rpartition(")")[2].split()[19])
-    return 0
-
-
-def boot_id() -> str:
-    """Return the kernel's name of this boot, "" where it has none."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return ""

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from jqueue.job import jsonio
-from jqueue.job.state import Entry, Key, Layer, Place, live_status
-from jqueue.job.status import FINALIZED, calc_priority
+from jqueue.job.state import Entry, Key, Layer, Place, is_open
+from jqueue.store.index import claim_order
 from jqueue.store.ledger import Ledger, Record
 from jqueue.store.protocol import (
     Batch,
@@ -97,12 +97,6 @@ class MemorySnapshot:
         """Close."""
 
 
-def is_open(entry: Entry | None) -> bool:
-    """Say whether the job is live and unfinished."""
-    status = live_status(entry)
-    return status is not None and status not in FINALIZED
-
-
 class MemoryStore:
     """A `Store` in memory."""
 
@@ -130,11 +124,9 @@ class MemoryStore:
 
     def claim_order(self) -> Iterator[tuple[int, int]]:
         """Yield (priority, job ID) of unfinished jobs, most urgent first."""
-        with self.snapshot() as moment:
-            found = [
-                (calc_priority(moment.find(job).document["ops"]), job) for job in moment.open_ids()
-            ]
-        yield from sorted(found)
+        with self.ledger.mutex:
+            items = self.ledger.durable_items()
+        return iter(claim_order(items))
 
     def changes(self, since: Lsn, timeout_s: float | None = None) -> Iterator[Batch]:
         """Yield durable batches after `since`."""

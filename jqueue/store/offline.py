@@ -14,9 +14,8 @@ from typing import Any, Final, Self
 from jqueue.errors import QueueCorrupt, QueueFailed
 from jqueue.job.change import decode_change, touched_job
 from jqueue.job.ids import parse_job_file_name
-from jqueue.job.state import Entry, Key, Place
+from jqueue.job.state import Key, is_open
 from jqueue.store import opening
-from jqueue.store.checkpoint import is_open
 from jqueue.store.disk import RealDisk
 from jqueue.store.lock import is_owned
 from jqueue.store.segment import JOURNAL, Journal, segment_numbers
@@ -89,12 +88,8 @@ class OfflineQueue:
         if archived:
             found.update(opening.archived_ids(self.disk))
         for key, value in self.found.values.items():
-            if type(key) is not int or key in self.found.damaged:
-                continue
-            if type(value) is bytes or _shown(value, archived=archived):
-                found.add(key)
-            else:
-                found.discard(key)
+            if type(key) is int and key not in self.found.damaged:
+                opening.list_job(found, key, value, archived=archived)
         return sorted(found)
 
     def open_ids(self) -> list[int]:
@@ -121,7 +116,3 @@ class OfflineQueue:
     ) -> None:
         """Close."""
         self.close()
-
-
-def _shown(entry: Entry, *, archived: bool) -> bool:
-    return entry.place is Place.LIVE or (archived and entry.place is Place.ARCHIVE)

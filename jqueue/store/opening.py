@@ -289,6 +289,18 @@ def load(disk: Disk, job: int) -> Entry | None:
     return None
 
 
+def list_job(found: set[int], job: int, value: Any, *, archived: bool) -> None:
+    """Put `job` into `found` or take it out, by what the state says of it."""
+    if type(value) is bytes:
+        found.add(job)
+    elif value is None:
+        found.discard(job)
+    elif value.place is Place.LIVE or (archived and value.place is Place.ARCHIVE):
+        found.add(job)
+    else:
+        found.discard(job)
+
+
 def archived_ids(disk: Disk) -> list[int]:
     """Return the IDs in the archive, ascending; files in the wrong directory are left out."""
     found: list[int] = []

@@ -25,7 +25,6 @@ class Replayed:
     values: dict[Key, Any]
     held: dict[int, set[int]] = field(default_factory=dict)
     transactions: list[tuple[str, int]] = field(default_factory=list)
-    records: int = 0
 
     def find(self, key: Key) -> Any:
         """Return the value of `key`: the base of the layers.
@@ -106,7 +105,6 @@ def _replay_record(
                 result.values[key] = value
     if record.get("tx"):
         result.transactions.append((record["tx"], found.lsn))
-    result.records += 1
 
 
 def _is_absolute(key: Key) -> bool:

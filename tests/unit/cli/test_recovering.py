@@ -5,9 +5,9 @@ import os
 import pytest
 
 from jqueue import JobQueue
-from jqueue.execution.processes import myself
 from jqueue.queue.running import start, wait_for_locks
 from jqueue.store import livelock
+from jqueue.store.processes import myself
 
 
 @pytest.fixture

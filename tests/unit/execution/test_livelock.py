@@ -7,9 +7,8 @@ import sys
 
 import pytest
 
-from jqueue.execution import processes
 from jqueue.execution.burial import Burial
-from jqueue.store import livelock
+from jqueue.store import livelock, processes
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections import deque
 import pytest
 
 from jqueue.errors import DiskFull, InvalidJob, JQueueError
-from jqueue.execution import processes
 from jqueue.execution.claims import Claims
 from jqueue.execution.dispatch import Dispatcher
 from jqueue.execution.executions import Options, Worker
@@ -23,7 +22,7 @@ from jqueue.queue.answer import Answered, answer_of, ask
 from jqueue.queue.clock import SystemClock
 from jqueue.queue.operating import cancel, set_pause
 from jqueue.queue.submission import Terms, submit_one
-from jqueue.store import livelock
+from jqueue.store import livelock, processes
 from jqueue.store.memory import MemoryStore
 
 

@@ -5,7 +5,6 @@ import errno
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,9 +16,7 @@ from jqueue.store.disk import (
     FileTooLarge,
     NotRegular,
     RealDisk,
-    filesystem_warning,
     make_root,
-    ownership_warning,
 )
 from tests.fakes import FakeDisk
 
@@ -545,35 +542,3 @@ def test_root_is_made_with_its_parents(tmp_path):
     make_root(path, file_mode=0o640)
     make_root(path)
     assert path.stat().st_mode & 0o7777 == 0o750
-
-
-def test_places_are_judged(tmp_path, monkeypatch):
-    assert filesystem_warning("/proc").answer == "warn"
-    for kind, options, answer, strictly in [
-        ("ext4", "rw", "ok", "ok"),
-        ("ext4", "rw,data=writeback", "warn", "warn"),
-        ("nfs4", "rw", "refuse", "refuse"),
-        ("fuse.sshfs", "rw", "refuse", "refuse"),
-        ("9p", "rw", "refuse", "refuse"),
-        ("tmpfs", "rw", "warn", "refuse"),
-        ("overlay", "rw", "warn", "warn"),
-        ("overlay", "rw,volatile", "warn", "refuse"),
-        ("strangefs", "rw", "warn", "warn"),
-    ]:
-        found = (kind, frozenset(options.split(",")))
-        monkeypatch.setattr(disk_module, "_mount_of", lambda _, found=found: found)
-        assert filesystem_warning(tmp_path).answer == answer
-        assert filesystem_warning(tmp_path, strict=True).answer == strictly
-
-
-def test_the_mount_of_a_path_is_found():
-    assert disk_module._mount_of("/proc")[0] == "proc"
-    assert "rw" in disk_module._mount_of(Path("/proc"))[1]
-
-
-@pytest.mark.parametrize(
-    ("mode", "answer"), [(0o700, "ok"), (0o750, "ok"), (0o770, "warn"), (0o777, "refuse")]
-)
-def test_directories_that_others_can_write_are_named(tmp_path, mode, answer):
-    tmp_path.chmod(mode)
-    assert ownership_warning(tmp_path).answer == answer
