@@ -171,8 +171,8 @@ def worker_record(worker: Identity | None, inode: int, *, thread: bool) -> dict[
         return None
     record = {**worker.to_dict(), "inode": inode}
     if thread:
-        # Its session is the owner's, which nobody may end because of one opcode.
-        record["sid"] = 0
+        # The process is the owner, which nobody may end because of one opcode.
+        record["thread"] = True
     return record
 
 

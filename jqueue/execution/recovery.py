@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from jqueue.execution.burial import Burial
 from jqueue.execution.dispatch import unsettled
@@ -106,7 +106,7 @@ def _examine(queue_fd: int, job: int, at: int, op: dict[str, Any]) -> Found:
         # The directory is a copy: that process works for the original, and is none of ours.
         return Found(job, at, op, None, None, "judge")
     lock = Lock(name, recorded if recorded is not None else inode or 0)
-    identity = Identity.parse(worker)
+    identity = None if _is_thread(worker) else Identity.parse(worker)
     held = inode is not None and not livelock.is_free(queue_fd, name, inode=inode)
     if identity is None:
         return Found(job, at, op, lock, None, "wait" if held else "judge")
@@ -176,9 +176,11 @@ def _bury(runner: Runner, execution: Execution, lock: Lock | None, grace_s: floa
 def _ran_in_owner(op: dict[str, Any]) -> bool:
     """Whether a thread of the owner executed it: it may be what ended the owner, each time anew."""
     worker = op.get("worker")
-    if not isinstance(worker, dict):
-        return False
-    return worker.get("sid") == 0 and worker.get("boot_id") == boot_id()
+    return _is_thread(worker) and worker.get("boot_id") == boot_id()
+
+
+def _is_thread(worker: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(worker, dict) and worker.get("thread") is True
 
 
 def _spent_s(op: dict[str, Any]) -> float:

@@ -24,7 +24,7 @@ class Identity(NamedTuple):
     """Clock ticks after boot."""
     boot_id: str
     sid: int
-    """Its session; for a worker its own pid."""
+    """Its session; for a worker its own pid; 0 if its leader is outside this pid namespace."""
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
@@ -39,14 +39,13 @@ class Identity(NamedTuple):
         """Return the identity that a record holds as an object, or None if it holds none."""
         if not isinstance(value, dict):
             return None
-        numbers = [value.get(name) for name in ("pid", "start_time", "sid")]
+        pid, start_time, sid = (value.get(name) for name in ("pid", "start_time", "sid"))
         boot = value.get("boot_id")
-        if not all(type(number) is int and number > 0 for number in numbers):
+        if type(pid) is not int or type(start_time) is not int or type(sid) is not int:
             return None
-        if not isinstance(boot, str):
+        if pid <= 0 or start_time <= 0 or sid < 0 or not isinstance(boot, str):
             return None
-        pid, start_time, sid = numbers
-        return cls(pid, start_time, boot, sid)  # type: ignore[arg-type]  # all were found to be int
+        return cls(pid, start_time, boot, sid)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a record holds it."""

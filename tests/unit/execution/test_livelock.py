@@ -134,5 +134,13 @@ def test_recycled_pid_is_never_signaled():
 def test_identity_survives_its_record_and_refuses_nonsense():
     mine = processes.myself()
     assert processes.Identity.parse(mine.to_dict()) == mine
-    for wrong in (None, 7, {}, {**mine.to_dict(), "pid": "7"}, {**mine.to_dict(), "sid": 0}):
+    for wrong in (None, 7, {}, {**mine.to_dict(), "pid": "7"}, {**mine.to_dict(), "sid": -1}):
         assert processes.Identity.parse(wrong) is None
+
+
+def test_a_process_whose_session_leader_is_in_another_pid_namespace_has_an_identity():
+    record = {**processes.myself().to_dict(), "sid": 0}
+    outside = processes.Identity.parse(record)
+    assert outside is not None
+    assert outside.to_dict() == record
+    assert processes.session_members(outside) == []
