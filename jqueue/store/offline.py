@@ -14,7 +14,8 @@ from typing import Any, Final, Self
 from jqueue.errors import QueueCorrupt, QueueFailed
 from jqueue.job.change import decode_change, touched_job
 from jqueue.job.ids import parse_job_file_name
-from jqueue.job.state import Key, is_open
+from jqueue.job.snapshot import Job
+from jqueue.job.state import Key, Place, is_open
 from jqueue.store import opening
 from jqueue.store.disk import RealDisk
 from jqueue.store.lock import is_owned
@@ -80,6 +81,13 @@ class OfflineQueue:
         if type(key) is int and (value is None or type(value) is bytes):
             return opening.load(self.disk, key)
         return value
+
+    def job(self, job: int) -> Job | None:
+        """Return the job, live or archived; None if it is nowhere or can't be read."""
+        entry = self.find(job)
+        if entry is None or entry.document is None:
+            return None
+        return Job(entry.document, archived=entry.place is Place.ARCHIVE)
 
     def job_ids(self, *, archived: bool = False) -> list[int]:
         """Return the IDs of all live (and archived) jobs, ascending."""

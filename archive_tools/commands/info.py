@@ -1,0 +1,29 @@
+"""`info`: one job, whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from archive_tools.command import JOB_ID, command, directory_argument
+from archive_tools.show import put_json, row_of
+from jqueue.errors import JobNotFound
+from jqueue.store.offline import OfflineQueue
+
+
+@command("info")
+@directory_argument()
+@click.argument("id", type=JOB_ID, metavar="ID")
+def info(directory: Path, *, id: int) -> None:
+    """Show the whole document of one job, live or archived, as JSON.
+
+    \b
+    Example:
+      jqueue-archive info /var/lib/jqueue 12
+    """  # noqa: D301  # \b is click's mark for text that is not wrapped
+    with OfflineQueue(directory) as queue:
+        job = queue.job(id)
+    if job is None:
+        raise JobNotFound(f"no job {id} in {directory}, live or archived", job_id=id)
+    put_json({**job.to_dict(), **row_of(job)})
