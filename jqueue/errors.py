@@ -2,6 +2,8 @@
 
     JQueueError
     ├── InvalidJob           mend the job; also a ValueError            (index, field)
+    ├── InvalidQuery         mend the filter or field; also a ValueError   (field, position)
+    │   └── MalformedQuery       it is no filter at all
     ├── TooLarge             submit less at once                        (size_bytes, limit_bytes)
     ├── JobNotFound          use another id; also a LookupError         (job_id)
     ├── KeyConflict          the key stands for other content           (key, job_id)
@@ -66,6 +68,25 @@ class InvalidJob(JQueueError, ValueError):
     def __str__(self) -> str:
         text = super().__str__()
         return text if self.index is None else f"opcode {self.index}: {text}"
+
+
+class InvalidQuery(JQueueError, ValueError):
+    """The filter or the field list can't be answered; nothing was read.
+
+    `field` is the field that is to blame, `position` the place in the filter's text, where known.
+    """
+
+    def __init__(
+        self, message: str = "", *, field: str | None = None, position: int | None = None
+    ) -> None:
+        super().__init__(message, field=field, position=position)
+
+    field: str | None
+    position: int | None
+
+
+class MalformedQuery(InvalidQuery):
+    """The filter has not the form of one: an unknown operator, a wrong number of arguments."""
 
 
 class TooLarge(JQueueError):
@@ -236,9 +257,11 @@ __all__ = [
     "ForkedQueue",
     "FormatTooNew",
     "InvalidJob",
+    "InvalidQuery",
     "JQueueError",
     "JobNotFound",
     "KeyConflict",
+    "MalformedQuery",
     "OutcomeUnknown",
     "QueueCorrupt",
     "QueueDrained",

@@ -18,3 +18,10 @@ def encode_error(error: BaseException | str) -> list[Any]:
     if len(text) > MAX_ERROR_CHARS:
         text = text[: MAX_ERROR_CHARS - 1] + "…"
     return ["OpExecError", [text]]
+
+
+def error_text(result: Any) -> str:
+    """What the result of a failed opcode says: its text, or whatever is there in its stead."""
+    if isinstance(result, list) and len(result) > 1 and isinstance(result[1], list) and result[1]:
+        return str(result[1][0])
+    return str(result)

@@ -1,0 +1,42 @@
+"""Queries over jobs: fields, filters, and the text form of filters.  Pure, as all of this floor.
+
+    fields   = parse_fields("id,status,summary")           # [Field]; Field.get(document, archived)
+    form     = parse_filter('status == "error"', now=…)    # Ganeti's list form
+    selected = compile_filter(form, now=…)                 # Filter
+    selected.matches(document, archived)                   # bool
+    selected.ids                                           # exact IDs asked for, or None
+    selected.names_archived                                # archived jobs are asked for
+
+`GANETI`, `OWN` and `ALL` are the fields by name.  Errors are InvalidQuery and its MalformedQuery;
+`show_position(text, error)` draws a caret below the place.
+"""
+
+from jqueue.job.query.fields import (
+    ALL,
+    GANETI,
+    OWN,
+    Field,
+    Kind,
+    field_named,
+    parse_fields,
+    unknown_field,
+)
+from jqueue.job.query.filters import Filter, compile_filter
+from jqueue.job.query.moments import moment_us
+from jqueue.job.query.text import parse_filter, show_position
+
+__all__ = [
+    "ALL",
+    "GANETI",
+    "OWN",
+    "Field",
+    "Filter",
+    "Kind",
+    "compile_filter",
+    "field_named",
+    "moment_us",
+    "parse_fields",
+    "parse_filter",
+    "show_position",
+    "unknown_field",
+]
