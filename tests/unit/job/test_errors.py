@@ -7,6 +7,8 @@ from jqueue import errors
 
 FACTS = {
     errors.InvalidJob: {"index": 2, "field": "priority"},
+    errors.InvalidQuery: {"field": "stat", "position": 3},
+    errors.MalformedQuery: {"field": None, "position": 0},
     errors.TooLarge: {"size_bytes": 9, "limit_bytes": 8},
     errors.JobNotFound: {"job_id": 4},
     errors.KeyConflict: {"key": "k", "job_id": 4},
