@@ -68,6 +68,8 @@ class Reactor:
         self._watched: dict[int, Callable[[], None]] = {}
         self._timers: list[LoopTimer] = []
         self._begun: deque[tuple[Ticket, Continuation]] = deque()
+        self._outside: deque[tuple[Decide, Continuation]] = deque()
+        """Submissions that wait for room in the store."""
         self._soon: deque[Callable[[], None]] = deque()
         self._signals: dict[int, Callable[[], None]] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -87,6 +89,25 @@ class Reactor:
         except JQueueError as error:
             ticket = _Failed(error)
         self._begun.append((ticket, then))
+
+    def begin_submission(self, decide: Decide, then: Continuation) -> None:
+        """Append like `begin`, in order, once the store has room for more."""
+        self._outside.append((decide, then))
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._outside:
+            try:
+                if not self.store.when_room(self._admit_soon):
+                    return
+            except JQueueError as error:
+                _, then = self._outside.popleft()
+                self._begun.append((_Failed(error), then))
+            else:
+                self.begin(*self._outside.popleft())
+
+    def _admit_soon(self) -> None:
+        self.call_threadsafe(self._admit)
 
     def watch(self, fd: int, call: Callable[[], None], *, events: int = select.EPOLLIN) -> None:
         """Call whenever `fd` is ready; again with other `events` changes them."""

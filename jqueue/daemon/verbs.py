@@ -12,6 +12,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from jqueue.daemon import luxi
@@ -108,16 +109,17 @@ class Verbs:
         despite_drain: bool = False,
     ) -> None:
         terms = self._terms(key=key, unique=unique, despite_drain=bool(despite_drain))
-        call.begin(submit_one(ops, terms, self.core.check))
+        call.begin_submission(submit_one(ops, terms, self.core.check))
 
     def do_submit_many(
         self, call: Call, jobs: list[Any], key: str | None = None, atomic: bool = False
     ) -> None:
         decide = submit_many(jobs, self._terms(key=key), atomic=bool(atomic), check=self.core.check)
-        call.begin(decide, _submissions)
+        call.begin_submission(decide, _submissions)
 
     def do_retry(self, call: Call, id: Any, from_failed: bool = False) -> None:
-        call.begin(operating.retry(parse_job_id(id), self._terms(), from_failed=bool(from_failed)))
+        decide = operating.retry(parse_job_id(id), self._terms(), from_failed=bool(from_failed))
+        call.begin_submission(decide)
 
     # Reading
 
@@ -261,7 +263,7 @@ class Verbs:
             max_live_jobs=self.core.max_live_jobs,
             check=self.core.check,
         )
-        call.begin(decide, _submissions)
+        call.begin_submission(decide, _submissions)
 
     def do_claim_finish(
         self,
@@ -312,14 +314,17 @@ class Call:
 
     def begin(self, decide: Decide, shape: Callable[[Any], Any] | None = None) -> None:
         """Answer with what the rule comes to, once that is durable."""
+        self._verbs.reactor.begin(decide, partial(self._then, shape))
 
-        def then(result: Result) -> None:
-            if result.error is not None:
-                self.fail(result.error)
-            else:
-                self.answer(result.answer if shape is None else shape(result.answer))
+    def begin_submission(self, decide: Decide, shape: Callable[[Any], Any] | None = None) -> None:
+        """Answer like `begin`, once there is room."""
+        self._verbs.reactor.begin_submission(decide, partial(self._then, shape))
 
-        self._verbs.reactor.begin(decide, then)
+    def _then(self, shape: Callable[[Any], Any] | None, result: Result) -> None:
+        if result.error is not None:
+            self.fail(result.error)
+        else:
+            self.answer(result.answer if shape is None else shape(result.answer))
 
     def run(self, work: Callable[[], Any]) -> None:
         """Answer with what `work` returns; it may take long, and runs on a reader's thread."""

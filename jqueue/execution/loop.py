@@ -33,6 +33,9 @@ class Loop(Protocol):
     def begin(self, decide: Decide, then: Continuation) -> None:
         """Append a transaction; `then` is called once it is durable, or with its refusal."""
 
+    def begin_submission(self, decide: Decide, then: Continuation) -> None:
+        """Append like `begin`, in order, once the store has room for more."""
+
     def call_later(self, delay_s: float, call: Callable[[], None]) -> Timer:
         """Call once after so many seconds of monotonic time."""
 

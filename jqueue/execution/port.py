@@ -141,7 +141,7 @@ class Port:
         except InvalidJob as error:
             self._submit_done(call, Result(error=error))
             return
-        runner.loop.begin(decide, partial(self._submit_done, call))
+        runner.loop.begin_submission(decide, partial(self._submit_done, call))
 
     def _submit_done(self, call: str, result: Result) -> None:
         error = result.error

@@ -1,5 +1,6 @@
 """How a rule answers: with its transaction, or with what the *next* state holds already."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,15 @@ def ask(store: Store, decide: Decide) -> Any:
     except Answered as answered:
         return answered.answer
     return answer_of(committed)
+
+
+def ask_with_room(store: Store, decide: Decide) -> Any:
+    """Run a rule that submits: once the store has room for more.  Raises also what hinders that."""
+    came = threading.Event()
+    while not store.when_room(came.set):
+        came.wait()
+        came.clear()
+    return ask(store, decide)
 
 
 def collect(ticket: Ticket) -> Any:

@@ -12,7 +12,7 @@ from jqueue.job.snapshot import Job
 from jqueue.job.status import JobStatus
 from jqueue.job.transitions import Outcome
 from jqueue.queue import operating
-from jqueue.queue.answer import ask
+from jqueue.queue.answer import ask, ask_with_room
 from jqueue.queue.clock import NS_PER_S, Clock
 from jqueue.queue.entries import Check
 from jqueue.queue.protocol import AnyOp, ArchiveCount, Submission
@@ -72,7 +72,7 @@ class QueueCore:
             unique=unique,
             despite_drain=despite_drain,
         )
-        return int(self.ask(submit_one(ops, terms, self.check)))
+        return int(ask_with_room(self.store, submit_one(ops, terms, self.check)))
 
     def submit_many(
         self, jobs: Iterable[Iterable[AnyOp]], *, key: str | None = None, atomic: bool = False
@@ -82,9 +82,8 @@ class QueueCore:
         If `atomic`, the first refusal is raised and nothing is submitted.
         """
         terms = Terms(self.clock.now_ns(), self.max_live_jobs, key=key)
-        answers: list[Submission] = self.ask(
-            submit_many(jobs, terms, atomic=atomic, check=self.check)
-        )
+        decide = submit_many(jobs, terms, atomic=atomic, check=self.check)
+        answers: list[Submission] = ask_with_room(self.store, decide)
         return answers
 
     def retry(self, id: int, *, from_failed: bool = False) -> int:
@@ -92,7 +91,8 @@ class QueueCore:
         opcodes from the first unsuccessful one.  While such a retry is unfinished, return its ID.
         """
         terms = Terms(self.clock.now_ns(), self.max_live_jobs)
-        return int(self.ask(operating.retry(parse_job_id(id), terms, from_failed=from_failed)))
+        decide = operating.retry(parse_job_id(id), terms, from_failed=from_failed)
+        return int(ask_with_room(self.store, decide))
 
     # Reading
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jqueue.store.files import Files
     from jqueue.store.journal import Journal
     from jqueue.store.ledger import Ledger
+    from jqueue.store.room import Room
 
 _log = logging.getLogger(__name__)
 
@@ -41,14 +42,18 @@ HISTORY_SEGMENTS: Final = 4096
 class Checkpointer:
     """Runs beside the commits; one thread, or none where the caller asks for each checkpoint."""
 
-    def __init__(self, disk: Disk, journal: Journal, files: Files, ledger: Ledger) -> None:
+    def __init__(
+        self, disk: Disk, journal: Journal, files: Files, ledger: Ledger, room: Room
+    ) -> None:
         self._disk = disk
         self._journal = journal
         self._files = files
         self._ledger = ledger
+        self._room = room
         self._wake = threading.Condition()
         self._work = threading.Lock()
         self._closing = False
+        self._hurried = False
         self._index_bytes = 0
         self._thread: threading.Thread | None = None
         self._watermark = 0
@@ -61,6 +66,12 @@ class Checkpointer:
         """Start the thread."""
         self._thread = threading.Thread(target=self._run, name="jqueue-checkpoint", daemon=True)
         self._thread.start()
+
+    def hurry(self) -> None:
+        """Begin the next pass now: room is scarce."""
+        with self._wake:
+            self._hurried = True
+            self._wake.notify_all()
 
     def want_index(self) -> None:
         """Retire at the next quiet moment, changes or not, so that there is an index again."""
@@ -75,24 +86,31 @@ class Checkpointer:
             self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._pass_by_pass()
+        finally:
+            self._room.tell()
+
+    def _pass_by_pass(self) -> None:
         last_lsn, since = self._ledger.durable_lsn, time.monotonic()
         while True:
             with self._wake:
-                if not self._closing:
-                    self._wake.wait(LAG_S)
+                self._wake.wait_for(lambda: self._closing or self._hurried, LAG_S)
                 if self._closing:
                     return
+                hurried, self._hurried = self._hurried, False
             if self._ledger.failure is not None:
                 return
             if self._ledger.durable_lsn != last_lsn:
                 last_lsn, since = self._ledger.durable_lsn, time.monotonic()
-                self._pause()
+                if not hurried:
+                    self._pause()
             self._pass(idle=time.monotonic() - since > IDLE_S)
 
     def _pause(self) -> None:
         """Let changes gather, unless the queue closes."""
         with self._wake:
-            self._wake.wait_for(lambda: self._closing, LAG_S)
+            self._wake.wait_for(lambda: self._closing or self._hurried, LAG_S)
 
     def _pass(self, *, idle: bool) -> None:
         try:
@@ -100,14 +118,15 @@ class Checkpointer:
                 if self._files.behind:
                     self._write_files()
                 due = sum(segment.size_bytes for segment in self._journal.closed)
-                enough = due >= max(self._journal.segment_bytes, self._index_bytes)
+                enough = self._room.is_scarce or due >= max(
+                    self._journal.segment_bytes, self._index_bytes
+                )
                 unretired = self._retired_lsn < self._ledger.durable_lsn or due
                 if enough or (idle and unretired):
                     self._retire()
                 else:
                     self._ledger.mark()
-                if self._journal.reserve_spent and self._journal.restock():
-                    _log.info("space returned: the journal's reserve is whole again")
+                self._restock()
             self.error = None
         except OSError as error:
             if self.error is None:
@@ -119,6 +138,8 @@ class Checkpointer:
                 self._wake.wait_for(lambda: self._closing, RETRY_S)
         except JQueueError as error:
             _log.error("checkpoint stopped: %s", error)
+        finally:
+            self._room.tell()
 
     def checkpoint(self, *, closing: bool = False) -> None:
         """Write and sync every file that is behind now, and retire the journal up to here.
@@ -127,6 +148,11 @@ class Checkpointer:
         """
         with self._work:
             self._retire(closing=closing)
+            self._restock()
+
+    def _restock(self) -> None:
+        if self._journal.reserve_spent and self._journal.restock():
+            _log.info("space returned: the journal's reserve is whole again")
 
     def _write_files(self) -> None:
         highest = self._ledger.durable_lsn

@@ -41,6 +41,7 @@ from jqueue.store.protocol import (
     new_transaction_id,
 )
 from jqueue.store.record import MAX_RECORD_BYTES
+from jqueue.store.room import Room
 from jqueue.store.segment import JOURNAL
 
 _log = logging.getLogger(__name__)
@@ -81,15 +82,17 @@ class DirectoryStore:
             disk, mode=durability, on_durable=self._durable, segment_bytes=segment_bytes
         )
         self.files = Files(disk, self._evict)
+        self.room = Room(self.journal, self.files)
         try:
             found = opening.find(disk)
             self._begin(found)
         except OSError as error:
             raise _failed(disk.path, error) from error
-        self.checkpointer = Checkpointer(disk, self.journal, self.files, self.ledger)
+        self.checkpointer = Checkpointer(disk, self.journal, self.files, self.ledger, self.room)
         if found.scanned:
             self.checkpointer.want_index()
         self._record_damage(found.damaged)
+        self._background = background
         if background:
             self.checkpointer.start()
 
@@ -200,6 +203,8 @@ class DirectoryStore:
             for snapshot in self._snapshots:
                 snapshot.keep(layer.before)
             self.files.note(layer.new, layer.before)
+        if self.room.is_scarce:
+            self.checkpointer.hurry()
 
     def _write_own_files(self, record: Record) -> None:
         if not self._own_files or record.layer is None or record.transaction is None:
@@ -260,6 +265,20 @@ class DirectoryStore:
             return True, ledger.pending_values[key]
         value = ledger.values.get(key)
         return value is not None and type(value) is not bytes, value
+
+    def when_room(self, call: Callable[[], None]) -> bool:
+        """Say whether a submission may be begun; if not, `call` says when to ask again.
+
+        Raises DiskFull or QueueFailed if what would make room fails.
+        """
+        if self.room.is_full:
+            if self.ledger.failure is not None:
+                raise self.ledger.failure
+            if self.checkpointer.error is not None:
+                raise _failed(self.path, self.checkpointer.error)
+            if not self._background:
+                self.checkpoint()
+        return self.room.enter(call)
 
     def snapshot(self) -> DirectorySnapshot:
         """Return the durable state of this moment."""

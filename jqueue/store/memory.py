@@ -5,7 +5,7 @@ For tests and models.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -116,6 +116,10 @@ class MemoryStore:
     def commit(self, transaction: Transaction) -> Committed:
         """Commit plain data."""
         return self.ledger.commit(transaction)
+
+    def when_room(self, call: Callable[[], None]) -> bool:  # noqa: ARG002 - the protocol's
+        """There always is."""
+        return True
 
     def snapshot(self) -> MemorySnapshot:
         """Return a copy of the durable state."""

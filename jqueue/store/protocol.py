@@ -226,6 +226,13 @@ class Store(Protocol):
     def flush(self) -> None:
         """Make everything begun so far durable with one sync; failures surface in the tickets."""
 
+    def when_room(self, call: Callable[[], None]) -> bool:
+        """Say whether a submission may be begun now.
+
+        If not, `call` is called once, on any thread, when it is time to ask again.  What ends work
+        is begun without asking.  Raises what keeps the engine from making room.
+        """
+
     def commit(self, transaction: Transaction) -> Committed:
         """Commit plain data.  The same id again returns the first LSN and changes nothing."""
 

@@ -47,6 +47,8 @@ class HandLoop:
         error = self.failing
         self.begun.append((None if error else self.store.begin(decide), then, error))
 
+    begin_submission = begin
+
     def turn(self):
         while True:
             while self.soon:
