@@ -296,6 +296,7 @@ def read_watermark(disk: Disk) -> int:
         line = disk.read(WATERMARK, 4096)
     except FileNotFoundError:
         return 0
-    value = decode_line(line.rstrip(b"\n"), 0)
+    # The checkpointer pads it to its fixed width.
+    value = decode_line(line.rstrip(), 0)
     lsn = value.get("lsn") if value is not None else None
     return lsn if isinstance(lsn, int) else 0

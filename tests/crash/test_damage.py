@@ -49,6 +49,20 @@ def refused(disk):
     return error.value
 
 
+def test_p8_a_journal_that_ends_before_what_job_files_reflect_is_corrupt():
+    # The watermark is padded to a fixed width, and was never believed because of it.
+    disk = FakeDisk()
+    store = open_store(disk, segment_bytes=1 << 20, files="behind")
+    for job in (1, 2):
+        commit(store, job)
+    store.checkpointer._write_files()
+    left = disk.kill_state()
+    last = lines_of(left, SEGMENT)[-1]
+    left.overwrite(SEGMENT, left.read(SEGMENT, 1 << 30)[: -len(last)])
+    error = refused(left)
+    assert (error.lsn, error.path) == (2, str(left.path / SEGMENT))
+
+
 def test_p8_a_torn_tail_is_ignored_wherever_it_ends():
     disk = killed()
     lines = lines_of(disk, SEGMENT)
