@@ -9,6 +9,8 @@ import click
 from archive_tools.command import Group
 from archive_tools.commands.info import info
 from archive_tools.commands.listing import list_jobs
+from archive_tools.commands.packing import pack, unpack
+from archive_tools.commands.pruning import prune
 from archive_tools.commands.verifying import verify
 from jqueue._version import __version__
 
@@ -16,6 +18,9 @@ COMMANDS = (
     list_jobs,
     info,
     verify,
+    prune,
+    pack,
+    unpack,
 )
 
 

@@ -36,6 +36,7 @@ from jqueue.queue.protocol import Submission
 from jqueue.queue.running import log, progress, requeue
 from jqueue.queue.submission import Terms, submit_many, submit_one
 from jqueue.store import livelock
+from jqueue.store.directory import DirectoryStore
 from jqueue.store.protocol import Decide
 
 _log = logging.getLogger(__name__)
@@ -208,6 +209,21 @@ class Verbs:
 
     def do_auto_archive(self, call: Call, age_s: float) -> None:
         call.run(lambda: list(self.core.auto_archive(age_s)))
+
+    def do_prune(self, call: Call, ids: list[Any]) -> None:
+        call.begin(operating.prune([parse_job_id(job) for job in ids]))
+
+    def do_pack(self, call: Call, number: int) -> None:
+        call.run(lambda: list(self._directory.pack(int(number))))
+
+    def do_unpack(self, call: Call, number: int) -> None:
+        call.run(lambda: list(self._directory.unpack(int(number))))
+
+    @property
+    def _directory(self) -> DirectoryStore:
+        if not isinstance(self.core.store, DirectoryStore):
+            raise InvalidJob("this queue has no archive directories")
+        return self.core.store
 
     def do_drain(self, call: Call, reason: str | None = None, by: str | None = None) -> None:
         call.begin(operating.set_drain(self._flag(reason, by)))

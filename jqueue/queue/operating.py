@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from jqueue.errors import InvalidJob, JobNotFound
-from jqueue.job.change import Archived, Change, Document, DrainSet, PauseSet
+from jqueue.job.change import Archived, Change, Document, DrainSet, PauseSet, Pruned
 from jqueue.job.interruption import is_unresolved, resolve_updates
+from jqueue.job.pruning import prunable
 from jqueue.job.state import Entry as JobEntry
 from jqueue.job.state import Layer, Place
 from jqueue.job.status import JobStatus
@@ -128,6 +129,23 @@ def archive_many(jobs: Iterable[int], *, ended_before: int, now: int) -> Decide:
         if not changes:
             raise Answered(0)
         return reply(changes, len(changes))
+
+    return decide
+
+
+def prune(jobs: Iterable[int]) -> Decide:
+    """Remove finalized jobs for good; the answer is `{"pruned", "kept": [[id, why], …]}`.
+
+    Kept is what is unfinished, nowhere, or the target of an unfinished job's dependency.
+    """
+    candidates = list(dict.fromkeys(jobs))
+
+    def decide(layer: Layer) -> Reply:
+        gone, kept = prunable(layer, candidates)
+        answer = {"pruned": len(gone), "kept": kept}
+        if not gone:
+            raise Answered(answer)
+        return reply([Pruned(job) for job in gone], answer)
 
     return decide
 

@@ -29,6 +29,8 @@ from jqueue.store.journal import SEGMENT_BYTES, ClosedSegment, Journal
 from jqueue.store.ledger import FULL_ERRNOS, Ledger, Record
 from jqueue.store.lock import QueueLock, write_owner
 from jqueue.store.memory import follow
+from jqueue.store.packed import DamagedPack, Packs
+from jqueue.store.packing import Packed, Packer
 from jqueue.store.place import filesystem_warning
 from jqueue.store.protocol import (
     Batch,
@@ -81,7 +83,9 @@ class DirectoryStore:
         self.journal = Journal(
             disk, mode=durability, on_durable=self._durable, segment_bytes=segment_bytes
         )
-        self.files = Files(disk, self._evict)
+        self.packs = Packs(disk)
+        self.packer = Packer(disk, self.packs)
+        self.files = Files(disk, self._evict, self.packer)
         self.room = Room(self.journal, self.files)
         try:
             found = opening.find(disk)
@@ -194,7 +198,7 @@ class DirectoryStore:
     # What the ledger asks for
 
     def _load(self, key: Key) -> Any:
-        return opening.load(self.disk, key) if type(key) is int else None
+        return opening.load(self.disk, key, self.packs) if type(key) is int else None
 
     def _durable(self, batch: list[Record]) -> None:
         for record in batch:
@@ -253,7 +257,7 @@ class DirectoryStore:
                 return value
             if type(key) is not int:
                 return None
-            value = opening.load(self.disk, key)
+            value = opening.load(self.disk, key, self.packs)
             if value is not None:
                 return value
         return None
@@ -312,6 +316,22 @@ class DirectoryStore:
             self.checkpointer.checkpoint()
         except OSError as error:
             raise _failed(self.path, error) from error
+
+    def pack(self, number: int) -> Packed:
+        """Put the files of archive directory `number` into one; see `jqueue.store.packing`."""
+        return self._repack(self.packer.pack, number)
+
+    def unpack(self, number: int) -> Packed:
+        """Restore the files of a packed archive directory."""
+        return self._repack(self.packer.unpack, number)
+
+    def _repack(self, work: Callable[[int], Packed], number: int) -> Packed:
+        try:
+            return work(number)
+        except OSError as error:
+            raise _failed(self.path, error) from error
+        except DamagedPack as error:
+            raise QueueFailed(f"{error}; nothing was changed", path=str(self.path)) from error
 
     def status(self) -> dict[str, Any]:
         """Return what an operator wants to know of the engine."""
@@ -379,7 +399,9 @@ class DirectorySnapshot:
             names = map(parse_job_file_name, disk.names())
             found: set[int] = {job for job in names if job is not None and job <= last}
             if archived:
-                found.update(job for job in opening.archived_ids(disk) if job <= last)
+                found.update(
+                    job for job in opening.archived_ids(disk, self._store.packs) if job <= last
+                )
         except OSError as error:
             raise _failed(disk.path, error) from error
         for source in (dict(self._before), self._values):

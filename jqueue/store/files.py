@@ -15,6 +15,7 @@ from jqueue.job import jsonio
 from jqueue.job.ids import archive_dir, job_file_name
 from jqueue.job.state import Entry, Place
 from jqueue.store.disk import Disk
+from jqueue.store.packing import Packer
 
 QUARANTINE: Final = "quarantine"
 FLAGS: Final = ("serial", "drain", "pause")
@@ -26,8 +27,9 @@ MANY_FILES: Final = 256
 class Files:
     """The job files of a queue, and the small files beside them."""
 
-    def __init__(self, disk: Disk, evict: Callable[[int, Entry], None]) -> None:
+    def __init__(self, disk: Disk, evict: Callable[[int, Entry], None], packer: Packer) -> None:
         self._disk = disk
+        self._packer = packer
         self._evict = evict
         self._changed = threading.Condition()
         self._dirty: dict[int, Entry] = {}
@@ -116,6 +118,8 @@ class Files:
     def write_all(self) -> None:
         """Bring every file up to date; raises the first OSError after trying the rest."""
         failed: OSError | None = None
+        # All at once: each pack that held some is written anew once.
+        self._packer.drop(self._gone())
         for job in self.dirty:
             try:
                 self.write(job)
@@ -124,6 +128,10 @@ class Files:
         self.write_flags()
         if failed is not None:
             raise failed
+
+    def _gone(self) -> list[int]:
+        with self._changed:
+            return [job for job, entry in self._dirty.items() if entry.place is Place.GONE]
 
     def write_flags(self) -> None:
         """Bring `serial`, `drain` and `pause` up to date."""
@@ -159,6 +167,7 @@ class Files:
         elif entry.place is Place.GONE:
             self._remove(live)
             self._remove(f"{archive_dir(job)}/{live}")
+            self._packer.drop([job])
         else:
             self._set_aside(live, f"{QUARANTINE}/{live}.{entry.lsn}")
 

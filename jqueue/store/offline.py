@@ -19,6 +19,7 @@ from jqueue.job.state import Key, Place, is_open
 from jqueue.store import opening
 from jqueue.store.disk import RealDisk
 from jqueue.store.lock import is_owned
+from jqueue.store.packed import Packs
 from jqueue.store.segment import JOURNAL, Journal, segment_numbers
 
 ATTEMPTS: Final = 20
@@ -37,6 +38,7 @@ class OfflineQueue:
         if not self.path.is_dir():
             raise QueueFailed(f"{self.path}: there is no queue", path=str(self.path))
         self.disk = RealDisk(self.path)
+        self.packs = Packs(self.disk)
         self.owned = is_owned(self.path)
         self.found = self._read()
         self.lsn = self.found.last_lsn
@@ -79,7 +81,7 @@ class OfflineQueue:
         """Return the value of `key`, or None; a job that has only a file is read from it."""
         value = self.found.values.get(key)
         if type(key) is int and (value is None or type(value) is bytes):
-            return opening.load(self.disk, key)
+            return opening.load(self.disk, key, self.packs)
         return value
 
     def job(self, job: int) -> Job | None:
@@ -94,7 +96,7 @@ class OfflineQueue:
         names = map(parse_job_file_name, self.disk.names())
         found: set[int] = {job for job in names if job is not None}
         if archived:
-            found.update(opening.archived_ids(self.disk))
+            found.update(opening.archived_ids(self.disk, self.packs))
         for key, value in self.found.values.items():
             if type(key) is int and key not in self.found.damaged:
                 opening.list_job(found, key, value, archived=archived)

@@ -14,11 +14,18 @@ from typing import Any, Final
 from jqueue.errors import FormatTooNew, QueueCorrupt, QueueFailed
 from jqueue.job import jsonio
 from jqueue.job.document import check_document
-from jqueue.job.ids import archive_dir, job_file_name, parse_job_file_name
+from jqueue.job.ids import (
+    ARCHIVE_DIVISOR,
+    JobId,
+    archive_dir,
+    job_file_name,
+    parse_job_file_name,
+)
 from jqueue.job.state import Entry, Key, Place, job_dependencies, live_status
 from jqueue.job.status import FINALIZED, calc_priority
 from jqueue.store.disk import TEMP_NAME, Disk, FileTooLarge, NotRegular
 from jqueue.store.index import Index, read_index, unloaded
+from jqueue.store.packed import DamagedPack, Packs, pack_path
 from jqueue.store.replay import Replayed, carried, replay, resume
 from jqueue.store.segment import JOURNAL, Journal, read_journal
 
@@ -275,18 +282,57 @@ def _note_fates(disk: Disk, values: dict[Key, Any], waiting: dict[int, set[int]]
             values[f"fate/{target}"] = str(status)
 
 
-def load(disk: Disk, job: int) -> Entry | None:
-    """Return what the files say of a job, live before archived; a damaged file is QUARANTINED."""
-    live = job_file_name(job)
-    for place, path in ((Place.LIVE, live), (Place.ARCHIVE, f"{archive_dir(job)}/{live}")):
+def load(disk: Disk, job: int, packs: Packs | None = None) -> Entry | None:
+    """Return what the files say of a job, live before archived; a damaged file is QUARANTINED.
+
+    `packs` remembers what it read of packed archives for the next time.
+    """
+    try:
+        document = read_document(disk, job_file_name(job), job)
+    except FileNotFoundError:
+        pass
+    except Damaged:
+        return QUARANTINED
+    else:
+        return Entry(document, Place.LIVE, document.get("lsn", 0))
+    try:
+        archived = read_archived(disk, job, packs)
+    except Damaged:
+        return QUARANTINED
+    return None if archived is None else Entry(archived, Place.ARCHIVE, archived.get("lsn", 0))
+
+
+def read_archived(disk: Disk, job: int, packs: Packs | None = None) -> dict[str, Any] | None:
+    """Return the document of an archived job, from its file or from a pack; None if it has none.
+
+    Raises Damaged, or QueueFailed if it can't be told.
+    """
+    path = f"{archive_dir(job)}/{job_file_name(job)}"
+    damaged: Damaged | None = None
+    packs = packs or Packs(disk)
+    # The file, the pack, and the file again: it may have been unpacked in between.
+    for look in range(2):
         try:
-            document = read_document(disk, path, job)
+            return read_document(disk, path, job)
         except FileNotFoundError:
-            continue
-        except Damaged:
-            return QUARANTINED
-        return Entry(document, place, document.get("lsn", 0))
+            pass
+        except Damaged as error:
+            damaged = error
+        if look == 0 and (document := _read_packed(packs, job, path)) is not None:
+            return document
+    if damaged is not None:
+        raise damaged
     return None
+
+
+def _read_packed(packs: Packs, job: int, path: str) -> dict[str, Any] | None:
+    try:
+        data = packs.read(job)
+        return None if data is None else check_document(jsonio.loads(data), job)
+    except OSError as error:
+        raise QueueFailed(f"{path}: {error.strerror}; nothing was changed", path=path) from error
+    except (ValueError, RecursionError) as error:
+        raise Damaged(str(error)) from error
 
 
 def list_job(found: set[int], job: int, value: Any, *, archived: bool) -> None:
@@ -301,14 +347,34 @@ def list_job(found: set[int], job: int, value: Any, *, archived: bool) -> None:
         found.discard(job)
 
 
-def archived_ids(disk: Disk) -> list[int]:
+def archived_ids(disk: Disk, packs: Packs | None = None) -> list[int]:
     """Return the IDs in the archive, ascending; files in the wrong directory are left out."""
+    packs = packs or Packs(disk)
     found: list[int] = []
-    for name in archive_numbers(disk):
-        directory = f"archive/{name}"
-        jobs = (parse_job_file_name(entry) for entry in disk.names(directory))
-        found.extend(job for job in jobs if job is not None and archive_dir(job) == directory)
-    return sorted(found)
+    for number in archive_numbers(disk):
+        found += sorted(archived_in(disk, number, packs))
+    return found
+
+
+def archived_in(disk: Disk, number: int, packs: Packs) -> set[int]:
+    """Return the jobs of one archive directory, those in its pack too; a damaged pack is said."""
+    directory = f"archive/{number}"
+    was_packed = disk.exists(pack_path(number))
+    found = _named_in(disk, directory)
+    # Packing names the pack before files go, unpacking names the files before the pack goes.
+    try:
+        packed = packs.ids(number)
+    except DamagedPack as error:
+        _log.error("%s; the jobs in it can't be listed", error)
+        packed = []
+    if was_packed and not packed:
+        found |= _named_in(disk, directory)
+    return found.union(packed)
+
+
+def _named_in(disk: Disk, directory: str) -> set[int]:
+    jobs = map(parse_job_file_name, disk.names(directory))
+    return {job for job in jobs if job is not None and archive_dir(job) == directory}
 
 
 def archive_numbers(disk: Disk) -> list[int]:
@@ -322,9 +388,15 @@ def archive_numbers(disk: Disk) -> list[int]:
 
 
 def _highest_archived(disk: Disk) -> int:
+    packs = Packs(disk)
     for number in reversed(archive_numbers(disk)):
         jobs = [parse_job_file_name(name) for name in disk.names(f"archive/{number}")]
         known = [job for job in jobs if job is not None]
+        try:
+            known.extend(map(JobId, packs.ids(number)))
+        except DamagedPack:
+            # What it holds is not known, and no ID is ever given out again.
+            known.append(JobId((number + 1) * ARCHIVE_DIVISOR - 1))
         if known:
             return max(known)
     return 0
