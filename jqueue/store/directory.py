@@ -300,7 +300,7 @@ class DirectoryStore:
         """Yield (priority, job ID) of unfinished jobs, most urgent first."""
         with self.ledger.mutex:
             items = self.ledger.durable_items()
-        return iter(claim_order(items))
+        return claim_order(items)
 
     def subscribe(self, watcher: Watcher) -> Callable[[], None]:
         """Call `watcher` with each durable batch."""

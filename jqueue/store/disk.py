@@ -31,6 +31,7 @@ MAX_OVERWRITTEN = 4
 
 # A file that `write_file` has not yet renamed into place. Only names that match in full may be
 # removed at open; the pattern is closed, so that it can't match a name that anybody else chose.
+TEMP_PREFIX = ".tmp-"
 TEMP_NAME = re.compile(r"\.tmp-[A-Za-z0-9._-]{1,200}-[0-9a-f]{16}", re.ASCII)
 
 # How much to ask for where a file has grown since its size was looked up.

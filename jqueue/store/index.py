@@ -8,6 +8,8 @@ a job's document, as of one LSN.
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -22,12 +24,19 @@ INDEXED_TRANSACTIONS: Final = 1_000
 MAX_INDEX_BYTES: Final = 1 << 30
 
 
+class _Stubs(dict[int, bytes]):
+    """One object for each priority: there are as many stubs as unfinished jobs."""
+
+    def __missing__(self, priority: int) -> bytes:
+        return self.setdefault(priority, b"%d" % priority)
+
+
+_UNLOADED: Final = _Stubs()
+
+
 def unloaded(priority: int) -> bytes:
     """Return what stands in the state for an unfinished job whose document is in its file."""
-    return _UNLOADED[priority] if priority in _UNLOADED else b"%d" % priority
-
-
-_UNLOADED: Final = {priority: b"%d" % priority for priority in range(-20, 20)}
+    return _UNLOADED[priority]
 
 
 class Index(NamedTuple):
@@ -44,28 +53,31 @@ class Index(NamedTuple):
 
     def state(self) -> dict[Key, Any]:
         """Return the state that it stands for, every job unloaded."""
-        stubs = map(unloaded, self.priorities)
+        stubs = map(_UNLOADED.__getitem__, self.priorities)
         state: dict[Key, Any] = dict(zip(self.jobs, stubs, strict=True))
         state.update(self.values)
         return state
 
 
-def claim_order(items: dict[Key, Any]) -> list[tuple[int, int]]:
-    """Return (priority, job ID) of the unfinished jobs among `items`, most urgent first."""
-    order = []
+def claim_order(items: dict[Key, Any]) -> Iterator[tuple[int, int]]:
+    """Yield (priority, job ID) of the unfinished jobs among `items`, most urgent first."""
+    by_priority: defaultdict[int, list[int]] = defaultdict(list)
+    unread: defaultdict[bytes, list[Any]] = defaultdict(list)
     for key, value in items.items():
-        if isinstance(key, str):
-            continue
         if type(value) is bytes:
-            order.append((int(value), key))
-        elif is_open(value):
-            order.append((calc_priority(value.document["ops"]), key))
-    return sorted(order)
+            unread[value].append(key)
+        elif type(key) is int and is_open(value):
+            by_priority[calc_priority(value.document["ops"])].append(key)
+    for stub, jobs in unread.items():
+        by_priority[int(stub)] += jobs
+    for priority in sorted(by_priority):
+        for job in sorted(by_priority[priority]):
+            yield priority, job
 
 
 def make_index(lsn: int, items: dict[Key, Any], transactions: list[tuple[str, int]]) -> Index:
     """Return the index of these durable values as of `lsn`."""
-    order = claim_order(items)
+    order = list(claim_order(items))
     values = {key: value for key, value in items.items() if isinstance(key, str)}
     priorities = [priority for priority, _ in order]
     return Index(lsn, priorities, [job for _, job in order], values, transactions)

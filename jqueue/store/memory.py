@@ -130,7 +130,7 @@ class MemoryStore:
         """Yield (priority, job ID) of unfinished jobs, most urgent first."""
         with self.ledger.mutex:
             items = self.ledger.durable_items()
-        return iter(claim_order(items))
+        return claim_order(items)
 
     def changes(self, since: Lsn, timeout_s: float | None = None) -> Iterator[Batch]:
         """Yield durable batches after `since`."""

@@ -23,7 +23,7 @@ from jqueue.job.ids import (
 )
 from jqueue.job.state import Entry, Key, Place, job_dependencies, live_status
 from jqueue.job.status import FINALIZED, calc_priority
-from jqueue.store.disk import TEMP_NAME, Disk, FileTooLarge, NotRegular
+from jqueue.store.disk import TEMP_NAME, TEMP_PREFIX, Disk, FileTooLarge, NotRegular
 from jqueue.store.index import Index, read_index, unloaded
 from jqueue.store.packed import DamagedPack, Packs, pack_path
 from jqueue.store.replay import Replayed, carried, replay, resume
@@ -454,5 +454,6 @@ def remove_temps(disk: Disk, found: Found) -> None:
         if directory and not disk.is_dir(directory):
             continue
         for name in disk.names(directory):
-            if TEMP_NAME.fullmatch(name):
+            # The pattern takes its time with a hundred thousand job files.
+            if name.startswith(TEMP_PREFIX) and TEMP_NAME.fullmatch(name):
                 disk.unlink(f"{directory}/{name}" if directory else name)
