@@ -12,13 +12,13 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from jqueue.daemon import luxi
 from jqueue.daemon.reactor import Reactor
 from jqueue.errors import InvalidJob, TooLarge
 from jqueue.execution.claims import Request
-from jqueue.execution.wire import END, HELLO, READ_BYTES, Splitter, frame
+from jqueue.execution.wire import HELLO, READ_BYTES, Splitter
 from jqueue.job import jsonio
 
 _log = logging.getLogger(__name__)
@@ -29,24 +29,44 @@ MAX_UNSENT_BYTES: Final = 4 << 20
 """Answers that a peer has not read; above it no more of its requests are."""
 
 
+class Peer(NamedTuple):
+    """Who a connection is to, as it was when it connected."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
 class Slot:
     """The place of one answer: it is sent when all before it were."""
 
-    __slots__ = ("_connection", "_data", "dropped", "on_drop")
+    __slots__ = ("_connection", "_data", "_first", "dropped", "on_drop")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._data: bytes | None = None
+        self._first: Callable[[], None] | None = None
         self.dropped = False
         self.on_drop: Callable[[], None] | None = None
         """Called if the connection is gone before the answer."""
 
-    def answer(self, message: Any) -> None:
-        """Fill the slot; in the loop's thread."""
+    def answer(self, data: bytes) -> None:
+        """Fill the slot with a frame, or with the rest of what was sent; in the loop's thread."""
         if not self.dropped and self._data is None:
-            self._data = frame(message)
+            self._data = data
             self.on_drop = None
             self._connection.flush_slots()
+
+    def when_first(self, call: Callable[[], None]) -> None:
+        """Call once all answers before this one were sent: what comes in pieces begins then."""
+        self._first = call
+        self._connection.flush_slots()
+
+    def begin(self) -> None:
+        """All answers before this one were sent."""
+        first, self._first = self._first, None
+        if first is not None:
+            first()
 
     @property
     def data(self) -> bytes | None:
@@ -81,9 +101,9 @@ class Connection:
     """One peer; `Channel` for workers.  In the loop's thread."""
 
     def __init__(
-        self, reactor: Reactor, handler: Handler, stream: socket.socket, peer_pid: int
+        self, reactor: Reactor, handler: Handler, stream: socket.socket, peer: Peer
     ) -> None:
-        self.peer_pid = peer_pid
+        self.peer = peer
         self.unsent_bytes = 0
         self.on_sent: Callable[[], None] | None = None
         """Called when everything is sent: for streams, which then give more."""
@@ -161,21 +181,21 @@ class Connection:
 
     def _refuse(self, text: str) -> None:
         """Answer what can't be understood, and close once that is sent."""
-        _log.warning("process %d: %s", self.peer_pid, text)
+        _log.warning("process %d: %s", self.peer.pid, text)
         slot = Slot(self)
         self._slots.append(slot)
-        slot.answer(luxi.parse_error(text))
+        slot.answer(luxi.frame(luxi.parse_error(text)))
         self.hang_up()
 
     # Writing
 
     def send(self, message: Any) -> None:
         """Send a message that answers nothing."""
-        self.send_bytes(jsonio.dumps(message))
+        self._out_bytes(luxi.frame(message))
 
-    def send_bytes(self, text: bytes) -> None:
-        """Send JSON that is at hand."""
-        self._out_bytes(text + END)
+    def send_bytes(self, data: bytes) -> None:
+        """Send frames, or parts of one, that are at hand."""
+        self._out_bytes(data)
 
     def flush_slots(self) -> None:
         """Send the answers whose turn has come."""
@@ -184,6 +204,8 @@ class Connection:
             data = slots.popleft().data
             assert data is not None
             self._out_bytes(data)
+        if slots:
+            slots[0].begin()
 
     def hang_up(self) -> None:
         """Read no more, and close once all that is to be sent is sent."""

@@ -5,17 +5,22 @@
     answer    {"success": true, "result": X}
               {"success": false, "result": ["InvalidJob", ["text"], {"index": 0}]}
 
-An error has Ganeti's two members, and for our verbs a third: its facts.  A request that can't be
-understood is answered with a text, and the connection closed, as luxid does.
+An error of our verbs has Ganeti's two members and a third, its facts; to one of Ganeti's methods it
+is a class that Ganeti's clients know.  A request that can't be understood is answered with a text,
+and the connection closed, as luxid does.  Answers to Ganeti's methods are ASCII.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, NamedTuple
 
 from jqueue import errors
 from jqueue.errors import InvalidJob, JQueueError
+from jqueue.execution.wire import END, frame
 from jqueue.job import jsonio
+from jqueue.job.log import Log
+from jqueue.job.snapshot import Job
 
 MAX_DEPTH: Final = jsonio.MAX_DEPTH + 10
 """A request holds jobs some levels down."""
@@ -26,6 +31,8 @@ class Request(NamedTuple):
 
     method: str
     args: Any
+    key: Any = None
+    """A submission's, so that it isn't made twice: for Ganeti's methods, beside their arguments."""
 
 
 def parse_request(text: bytes) -> Request:
@@ -36,7 +43,7 @@ def parse_request(text: bytes) -> Request:
     method, args = value.get("method"), value.get("args", [])
     if not isinstance(method, str) or not isinstance(args, list | dict):
         raise InvalidJob("a request is an object with method and args")
-    return Request(method, args)
+    return Request(method, args, value.get("key"))
 
 
 def success(result: Any) -> dict[str, Any]:
@@ -50,6 +57,52 @@ def failure(error: BaseException) -> dict[str, Any]:
     text = str(error.args[0]) if error.args else str(error)
     facts = {name: value for name, value in vars(error).items() if _is_plain(value)}
     return {"success": False, "result": [kind, [text], facts]}
+
+
+def ganeti_failure(error: BaseException) -> dict[str, Any]:
+    """Return the answer that is an error as Ganeti's clients know it."""
+    text = str(error)
+    arguments = [text, "wrong_input"] if isinstance(error, InvalidJob) else [text]
+    return {"success": False, "result": [_ganeti_class(error), arguments]}
+
+
+def _ganeti_class(error: BaseException) -> str:
+    for kind, name in _GANETI_CLASSES:
+        if isinstance(error, kind):
+            return name
+    return "GenericError"
+
+
+_GANETI_CLASSES: Final[tuple[tuple[type[JQueueError], str], ...]] = (
+    (errors.InvalidJob, "OpPrereqError"),
+    (errors.InvalidQuery, "ParameterError"),
+    (errors.JobNotFound, "JobLost"),
+    (errors.QueueDrained, "GenericError"),
+    (errors.QueueFull, "JobQueueFull"),
+    (JQueueError, "JobQueueError"),
+)
+
+
+def ascii_json(value: Any) -> bytes:
+    """Return JSON without a byte beyond ASCII."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=_plain)
+    return text.encode("ascii")
+
+
+def ascii_frame(message: Any) -> bytes:
+    """Return a message to a client of Ganeti's as it goes over the socket."""
+    return ascii_json(message) + END
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Log):
+        return value.flatten()
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def job_to_wire(job: Job) -> dict[str, Any]:
+    """Return a job as it goes over the socket."""
+    return {"document": job.to_dict(), "archived": job.archived}
 
 
 def parse_error(text: str) -> dict[str, Any]:
@@ -85,3 +138,21 @@ def to_error(result: Any) -> JQueueError:
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | bool | dict | list)
+
+
+__all__ = [
+    "END",
+    "MAX_DEPTH",
+    "Request",
+    "ascii_frame",
+    "ascii_json",
+    "failure",
+    "frame",
+    "ganeti_failure",
+    "job_to_wire",
+    "parse_error",
+    "parse_request",
+    "success",
+    "to_error",
+    "unwrap",
+]

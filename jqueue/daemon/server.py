@@ -16,7 +16,7 @@ import struct
 from typing import Any, Final
 
 from jqueue.daemon import luxi
-from jqueue.daemon.connection import Connection, Port, Slot
+from jqueue.daemon.connection import Connection, Peer, Port, Slot
 from jqueue.daemon.reactor import Reactor
 from jqueue.daemon.verbs import Verbs
 from jqueue.errors import QueueFailed
@@ -64,12 +64,12 @@ class Server:
 
     def admit(self, stream: socket.socket) -> None:
         """Serve a connected peer, if it may be one."""
-        pid, uid, _ = peer_of(stream)
-        if uid not in (os.geteuid(), 0):
-            _log.warning("process %d of user %d may not connect", pid, uid)
+        peer = Peer(*peer_of(stream))
+        if peer.uid not in (os.geteuid(), 0):
+            _log.warning("process %d of user %d may not connect", peer.pid, peer.uid)
             stream.close()
             return
-        self._connections.add(Connection(self._reactor, self, stream, pid))
+        self._connections.add(Connection(self._reactor, self, stream, peer))
 
     def handle(self, connection: Connection, request: luxi.Request, slot: Slot) -> None:
         """Answer a request now or later; one that nobody understands ends its connection."""
@@ -77,7 +77,7 @@ class Server:
 
     def greet(self, connection: Connection, hello: Any) -> Port | None:
         """Take a worker's hello."""
-        return greet(self._runner, connection, hello, connection.peer_pid)
+        return greet(self._runner, connection, hello, connection.peer.pid)
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone; there is room for another."""

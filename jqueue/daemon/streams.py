@@ -1,4 +1,4 @@
-"""Long answers in pieces: the next piece is read when the peer has taken the one before.
+"""Long answers in pieces: the next piece is made when the peer has taken the one before.
 
 So a listing of any length costs the owner one piece of memory, no thread waits for a slow peer, and
 the moment that it shows is let go when its peer is gone.
@@ -7,7 +7,7 @@ the moment that it shows is let go when its peer is gone.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from itertools import islice
 from typing import Any, Final
@@ -16,7 +16,6 @@ from jqueue.daemon import luxi
 from jqueue.daemon.connection import Connection, Slot
 from jqueue.daemon.reactor import Reactor
 from jqueue.errors import JQueueError
-from jqueue.job import jsonio
 from jqueue.job.snapshot import Job
 
 PIECE_JOBS: Final = 500
@@ -24,10 +23,7 @@ PIECE_BYTES: Final = 1 << 20
 
 
 class Stream:
-    """The jobs of one moment, sent as answers `{"success", "result": [job, …], "more": bool}`.
-
-    The last one fills the request's slot; a connection carries one stream at a time.
-    """
+    """An answer that comes as pieces of bytes; it is sent when all answers before it were."""
 
     def __init__(
         self,
@@ -35,19 +31,27 @@ class Stream:
         readers: Executor,
         connection: Connection,
         slot: Slot,
-        jobs: Iterator[Job],
+        pieces: Iterator[bytes],
+        failed: Callable[[JQueueError], bytes],
     ) -> None:
+        """Prepare; `pieces` is run on a reader's thread.
+
+        `failed` makes the answer that says why there is no first piece; later ones can only be
+        missing, and the connection ends.
+        """
         self._reactor = reactor
         self._readers = readers
         self._connection = connection
         self._slot = slot
-        self._jobs = jobs
+        self._pieces = pieces
+        self._failed = failed
         self._reading = False
+        self._begun = False
 
     def start(self) -> None:
-        """Send the first piece as soon as a reader has it."""
+        """Send the first piece as soon as it is this answer's turn and a reader has it."""
         self._slot.on_drop = self._dropped
-        self._next()
+        self._slot.when_first(self._next)
 
     def _next(self) -> None:
         self._connection.on_sent = None
@@ -56,41 +60,34 @@ class Stream:
 
     def _read(self) -> None:
         """On a reader's thread: make one piece."""
-        found: list[dict[str, Any]] = []
-        size_bytes = 0
-        more = True
         try:
-            for job in islice(self._jobs, PIECE_JOBS):
-                found.append({"document": job.to_dict(), "archived": job.archived})
-                size_bytes += sum(len(str(op.get("input"))) for op in found[-1]["document"]["ops"])
-                if size_bytes > PIECE_BYTES:
-                    break
-            else:
-                more = len(found) == PIECE_JOBS
+            piece = next(self._pieces, None)
         except JQueueError as error:
-            failed = luxi.failure(error)
-            self._reactor.call_threadsafe(lambda: self._end(failed))
-            return
-        answer = {**luxi.success(found), "more": more}
-        text = jsonio.dumps(answer) if more else b""
-        self._reactor.call_threadsafe(lambda: self._send(text, answer))
+            caught = error
+            self._reactor.call_threadsafe(lambda: self._fail(caught))
+        else:
+            self._reactor.call_threadsafe(lambda: self._send(piece))
 
-    def _send(self, text: bytes, answer: dict[str, Any]) -> None:
+    def _send(self, piece: bytes | None) -> None:
         self._reading = False
         if self._slot.dropped:
             self._close()
-        elif not answer["more"]:
-            self._end(answer)
+        elif piece is None:
+            self._slot.answer(b"")
+            self._close()
         else:
-            self._connection.send_bytes(text)
+            self._begun = True
+            self._connection.send_bytes(piece)
             if self._connection.unsent_bytes:
                 self._connection.on_sent = self._next
             else:
                 self._next()
 
-    def _end(self, answer: dict[str, Any]) -> None:
-        self._connection.on_sent = None
-        self._slot.answer(answer)
+    def _fail(self, error: JQueueError) -> None:
+        self._reading = False
+        self._slot.answer(b"" if self._begun else self._failed(error))
+        if self._begun:
+            self._connection.close()
         self._close()
 
     def _dropped(self) -> None:
@@ -98,7 +95,24 @@ class Stream:
             self._close()
 
     def _close(self) -> None:
-        close = getattr(self._jobs, "close", None)
+        close = getattr(self._pieces, "close", None)
         if close is not None:
             with contextlib.suppress(ValueError):
                 close()
+
+
+def job_pieces(jobs: Iterator[Job]) -> Iterator[bytes]:
+    """Yield our own listing: answers `{"success", "result": [job, …], "more": bool}`."""
+    with contextlib.closing(jobs):  # type: ignore[type-var]  # it holds the moment until closed
+        more = True
+        while more:
+            found: list[dict[str, Any]] = []
+            size_bytes = 0
+            more = False
+            for job in islice(jobs, PIECE_JOBS):
+                found.append(luxi.job_to_wire(job))
+                size_bytes += sum(len(str(op.get("input"))) for op in found[-1]["document"]["ops"])
+                more = size_bytes > PIECE_BYTES or len(found) == PIECE_JOBS
+                if more:
+                    break
+            yield luxi.frame({**luxi.success(found), "more": more})

@@ -16,14 +16,15 @@ from functools import partial
 from typing import Any, Final
 
 from jqueue.daemon import luxi
+from jqueue.daemon.call import Call, GanetiCall
 from jqueue.daemon.connection import Connection, Slot
+from jqueue.daemon.ganeti import Methods
 from jqueue.daemon.reactor import Reactor
-from jqueue.daemon.streams import Stream
+from jqueue.daemon.streams import Stream, job_pieces
 from jqueue.daemon.watching import Watching
-from jqueue.errors import InvalidJob, JQueueError
+from jqueue.errors import InvalidJob, JQueueError, MalformedQuery
 from jqueue.execution.claims import Claims
 from jqueue.execution.executions import ClaimAnswer, Lock
-from jqueue.execution.loop import Result
 from jqueue.execution.runner import Runner
 from jqueue.job.ids import parse_job_id
 from jqueue.job.snapshot import Job
@@ -37,7 +38,6 @@ from jqueue.queue.running import log, progress, requeue
 from jqueue.queue.submission import Terms, submit_many, submit_one
 from jqueue.store import livelock
 from jqueue.store.directory import DirectoryStore
-from jqueue.store.protocol import Decide
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class Verbs:
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self.facts: Callable[[], dict[str, Any]] = dict
         """What the owner adds to `status`."""
+        self.methods = Methods(reactor, core, self.watching, self.readers)
         self._verbs = {
             name.removeprefix("do_"): (method, *_parameters(method))
             for name, method in inspect.getmembers(self, inspect.ismethod)
@@ -65,26 +66,31 @@ class Verbs:
 
     def handle(self, connection: Connection, request: luxi.Request, slot: Slot) -> None:
         """Answer a request now or later."""
+        ganeti = isinstance(request.args, list)
+        call = (GanetiCall if ganeti else Call)(self.reactor, self.readers, connection, slot)
+        try:
+            (self.methods.handle if ganeti else self._handle)(call, request)
+        except MalformedQuery as error:
+            call.misunderstood(f"{request.method}: {error}")
+        except JQueueError as error:
+            call.fail(error)
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            _log.debug("request %s", request.method, exc_info=True)
+            text = f"the arguments of {request.method} can't be understood: {error}"
+            call.fail(InvalidJob(text))
+
+    def _handle(self, call: Call, request: luxi.Request) -> None:
         verb = self._verbs.get(request.method)
-        if verb is None or not isinstance(request.args, dict):
-            slot.answer(luxi.parse_error(f"unknown method {request.method!r:.80}"))
-            connection.hang_up()
+        if verb is None:
+            call.misunderstood(f"unknown method {request.method!r:.80}")
             return
         method, known, required = verb
         given = request.args.keys()
         if not required <= given <= known:
             wrong = ", ".join(sorted((given - known) | (required - given)))
-            slot.answer(luxi.parse_error(f"{request.method}: wrong or missing: {wrong:.80}"))
-            connection.hang_up()
+            call.misunderstood(f"{request.method}: wrong or missing: {wrong:.80}")
             return
-        try:
-            method(Call(self, connection, slot), **request.args)
-        except JQueueError as error:
-            slot.answer(luxi.failure(error))
-        except (TypeError, ValueError, AttributeError, LookupError) as error:
-            _log.debug("request %s", request.method, exc_info=True)
-            text = f"the arguments of {request.method} can't be understood: {error}"
-            slot.answer(luxi.failure(InvalidJob(text)))
+        method(call, **request.args)
 
     def forget(self, connection: Connection) -> None:
         """A connection is gone: what it claimed is judged once its livelock is free."""
@@ -98,8 +104,9 @@ class Verbs:
 
     # Submitting
 
-    def _terms(self, **more: Any) -> Terms:
-        return Terms(self.core.clock.now_ns(), self.core.max_live_jobs, **more)
+    def _terms(self, call: Call, **more: Any) -> Terms:
+        uid = call.connection.peer.uid
+        return Terms(self.core.clock.now_ns(), self.core.max_live_jobs, uid=uid, **more)
 
     def do_submit(
         self,
@@ -109,23 +116,25 @@ class Verbs:
         unique: str | None = None,
         despite_drain: bool = False,
     ) -> None:
-        terms = self._terms(key=key, unique=unique, despite_drain=bool(despite_drain))
+        terms = self._terms(call, key=key, unique=unique, despite_drain=bool(despite_drain))
         call.begin_submission(submit_one(ops, terms, self.core.check))
 
     def do_submit_many(
         self, call: Call, jobs: list[Any], key: str | None = None, atomic: bool = False
     ) -> None:
-        decide = submit_many(jobs, self._terms(key=key), atomic=bool(atomic), check=self.core.check)
+        decide = submit_many(
+            jobs, self._terms(call, key=key), atomic=bool(atomic), check=self.core.check
+        )
         call.begin_submission(decide, _submissions)
 
     def do_retry(self, call: Call, id: Any, from_failed: bool = False) -> None:
-        decide = operating.retry(parse_job_id(id), self._terms(), from_failed=bool(from_failed))
+        decide = operating.retry(parse_job_id(id), self._terms(call), from_failed=bool(from_failed))
         call.begin_submission(decide)
 
     # Reading
 
     def do_job(self, call: Call, id: Any) -> None:
-        call.answer(to_wire(self.core.job(id)))
+        call.answer(luxi.job_to_wire(self.core.job(id)))
 
     def do_jobs(
         self,
@@ -135,7 +144,14 @@ class Verbs:
         archived: bool = False,
     ) -> None:
         jobs = self.core.jobs(ids=ids, statuses=statuses, archived=bool(archived))
-        Stream(self.reactor, self.readers, call.connection, call.slot, jobs).start()
+        Stream(
+            self.reactor,
+            self.readers,
+            call.connection,
+            call.slot,
+            job_pieces(jobs),
+            lambda error: luxi.frame(luxi.failure(error)),
+        ).start()
 
     def do_count(self, call: Call, statuses: list[str] | None = None) -> None:
         call.answer(self.core.count(statuses=statuses))
@@ -157,7 +173,7 @@ class Verbs:
             if isinstance(found, JQueueError):
                 call.fail(found)
             else:
-                call.answer(None if found is None else to_wire(found))
+                call.answer(None if found is None else luxi.job_to_wire(found))
 
         return answer
 
@@ -255,7 +271,7 @@ class Verbs:
             raise InvalidJob("a claim names a livelock of this queue, held by the claimant")
         kinds = None if op_ids is None else frozenset(op_ids)
         request = self.claims.request(
-            Lock(livelock_name, inode), kinds, timeout_s, call.answer_claim
+            Lock(livelock_name, inode), kinds, timeout_s, partial(_answer_claim, call)
         )
         call.connection.claims.add(request)
         request.settled = lambda: call.connection.claims.discard(request)
@@ -310,66 +326,12 @@ class Verbs:
         call.begin(requeue(job, op, token), lambda _: self.claims.done(job, token))
 
 
-class Call:
-    """One request on its way to its answer."""
-
-    __slots__ = ("_verbs", "connection", "slot")
-
-    def __init__(self, verbs: Verbs, connection: Connection, slot: Slot) -> None:
-        self._verbs = verbs
-        self.connection = connection
-        self.slot = slot
-
-    def answer(self, value: Any) -> None:
-        """Answer with a result."""
-        self.slot.answer(luxi.success(value))
-
-    def fail(self, error: BaseException) -> None:
-        """Answer with an error."""
-        self.slot.answer(luxi.failure(error))
-
-    def begin(self, decide: Decide, shape: Callable[[Any], Any] | None = None) -> None:
-        """Answer with what the rule comes to, once that is durable."""
-        self._verbs.reactor.begin(decide, partial(self._then, shape))
-
-    def begin_submission(self, decide: Decide, shape: Callable[[Any], Any] | None = None) -> None:
-        """Answer like `begin`, once there is room."""
-        self._verbs.reactor.begin_submission(decide, partial(self._then, shape))
-
-    def _then(self, shape: Callable[[Any], Any] | None, result: Result) -> None:
-        if result.error is not None:
-            self.fail(result.error)
-        else:
-            self.answer(result.answer if shape is None else shape(result.answer))
-
-    def run(self, work: Callable[[], Any]) -> None:
-        """Answer with what `work` returns; it may take long, and runs on a reader's thread."""
-        reactor = self._verbs.reactor
-
-        def running() -> None:
-            try:
-                value = work()
-            except JQueueError as error:
-                caught = error
-                reactor.call_threadsafe(lambda: self.fail(caught))
-            else:
-                reactor.call_threadsafe(lambda: self.answer(value))
-
-        self._verbs.readers.submit(running)
-
-    def answer_claim(self, claimed: ClaimAnswer | JQueueError) -> None:
-        """Answer with the claimed opcode, or with none."""
-        if isinstance(claimed, JQueueError):
-            self.fail(claimed)
-        elif claimed.document is None:
-            self.answer(None)
-        else:
-            self.answer(claimed._asdict())
-
-
-def to_wire(job: Job) -> dict[str, Any]:
-    """Return a job as it goes over the socket."""
-    return {"document": job.to_dict(), "archived": job.archived}
+def _answer_claim(call: Call, claimed: ClaimAnswer | JQueueError) -> None:
+    """Answer with the claimed opcode, or with none."""
+    if isinstance(claimed, JQueueError):
+        call.fail(claimed)
+    else:
+        call.answer(None if claimed.document is None else claimed._asdict())
 
 
 def _submissions(answers: list[Submission]) -> list[list[Any]]:

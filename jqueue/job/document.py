@@ -43,15 +43,19 @@ def new_document(
     key: str | None = None,
     unique: str | None = None,
     retry_of: int | None = None,
-    source: str = "jqueue",
+    uid: int | None = None,
 ) -> Document:
     """The document of a job that is submitted at `now`, in nanoseconds.
 
-    `inputs` are normalized, with dependencies made absolute; `submitter` is `{"job", "op"}`.
+    `inputs` are normalized, with dependencies made absolute; `submitter` is `{"job", "op"}`; `uid`
+    is the submitting user's, for the reason trail.
     """
+    who = "" if uid is None else f";uid={uid}"
     document: Document = {
         "id": job_id,
-        "ops": [_new_op(job_id, at, given, now, source) for at, given in enumerate(inputs)],
+        "ops": [
+            _new_op(given, f"job={job_id};index={at}{who}", now) for at, given in enumerate(inputs)
+        ],
         "received_timestamp": timestamp(now),
         "start_timestamp": None,
         "end_timestamp": None,
@@ -67,12 +71,10 @@ def new_document(
     return document
 
 
-def _new_op(
-    job_id: int, index: int, given: Mapping[str, Any], now: int, source: str
-) -> dict[str, Any]:
+def _new_op(given: Mapping[str, Any], reason: str, now: int) -> dict[str, Any]:
     op_id: str = given["OP_ID"]
-    why = f"{source}:opcode:{op_id.removeprefix('OP_').lower()}"
-    trail = extend(given.get("reason"), why, f"job={job_id};index={index}", now)
+    why = f"jqueue:opcode:{op_id.removeprefix('OP_').lower()}"
+    trail = extend(given.get("reason"), why, reason, now)
     return {
         "input": {**given, "reason": trail},
         "status": "queued",

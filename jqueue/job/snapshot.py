@@ -156,6 +156,11 @@ class Job(_Frozen):
         _set(self, "archived", archived)
 
     @property
+    def document(self) -> Document:
+        """The document itself, not to be changed: `to_dict` is a copy."""
+        return self._document
+
+    @property
     def id(self) -> int:
         """The job's ID."""
         return int(self._document["id"])

@@ -159,8 +159,11 @@ class QueueCore:
         """Move a finalized job to the archive; false if it is not there, or not finalized."""
         return self._outcome(operating.archive(parse_job_id(id), now=self._now())).ok
 
-    def auto_archive(self, age_s: float) -> ArchiveCount:
-        """Archive all jobs that ended at least `age_s` ago; nothing of these remains."""
+    def auto_archive(self, age_s: float, *, timeout_s: float | None = None) -> ArchiveCount:
+        """Archive all jobs that ended at least `age_s` ago; nothing of these remains.
+
+        After `timeout_s` the rest is left for another time, and counted as remaining.
+        """
         is_number = isinstance(age_s, int | float) and not isinstance(age_s, bool)
         if not is_number or (isinstance(age_s, float) and math.isnan(age_s)):
             raise InvalidJob(f"age must be a number of seconds, not {age_s!r:.80}", field="age_s")
@@ -172,7 +175,10 @@ class QueueCore:
             unfinished = set(moment.open_ids())
             ended = [job for job in moment.job_ids() if job not in unfinished]
         archived = 0
+        end_ns = None if timeout_s is None else now + int(timeout_s * NS_PER_S)
         for at in range(0, len(ended), ARCHIVE_CHUNK):
+            if end_ns is not None and at and self._now() > end_ns:
+                return ArchiveCount(archived, len(ended) - at)
             chunk = ended[at : at + ARCHIVE_CHUNK]
             archived += self.ask(operating.archive_many(chunk, ended_before=ended_before, now=now))
         return ArchiveCount(archived, 0)

@@ -43,6 +43,8 @@ class Terms(NamedTuple):
     retry_of: int | None = None
     despite_drain: bool = False
     """Submit to a drained queue too; the reason trail then says so."""
+    uid: int | None = None
+    """The user whose process asked, where that is known; the reason trail then says so."""
 
 
 def submit_one(ops: Iterable[AnyOp], terms: Terms, check: Check | None = None) -> Decide:
@@ -188,6 +190,7 @@ def _document(
         key=terms.key,
         unique=terms.unique,
         retry_of=terms.retry_of,
+        uid=terms.uid,
     )
     if terms.key_digest is not None:
         document["key_digest"] = terms.key_digest

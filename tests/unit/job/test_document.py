@@ -43,7 +43,7 @@ def test_a_new_document_is_ganetis():
 
 def test_our_own_keys_stand_beside_ganetis_only_when_set():
     document = fresh(
-        submitter={"job": 3, "op": 1}, key="k", unique="nightly", retry_of=2, source="gnt"
+        submitter={"job": 3, "op": 1}, key="k", unique="nightly", retry_of=2, uid=7
     )
     assert document["submitter"] == {"job": 3, "op": 1}
     assert (document["key"], document["unique"], document["retry_of"]) == ("k", "nightly", 2)

@@ -1,0 +1,85 @@
+"""One request on its way to its answer, in the encoding of our own verbs or in Ganeti's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any
+
+from jqueue.daemon import luxi
+from jqueue.daemon.connection import Connection, Slot
+from jqueue.daemon.reactor import Reactor
+from jqueue.errors import JQueueError
+from jqueue.execution.loop import Result
+from jqueue.store.protocol import Decide
+
+
+class Call:
+    """A request for one of our own verbs."""
+
+    __slots__ = ("_reactor", "_readers", "connection", "slot")
+
+    def __init__(
+        self, reactor: Reactor, readers: Executor, connection: Connection, slot: Slot
+    ) -> None:
+        self._reactor = reactor
+        self._readers = readers
+        self.connection = connection
+        self.slot = slot
+
+    def answer(self, value: Any) -> None:
+        """Answer with a result."""
+        self.slot.answer(luxi.frame(luxi.success(value)))
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error."""
+        self.slot.answer(luxi.frame(luxi.failure(error)))
+
+    def misunderstood(self, text: str) -> None:
+        """Answer that the request can't be understood, and close the connection, as luxid does."""
+        self.slot.answer(luxi.frame(luxi.parse_error(text)))
+        self.connection.hang_up()
+
+    def begin(self, decide: Decide, shape: Callable[[Any], Any] | None = None) -> None:
+        """Answer with what the rule comes to, once that is durable."""
+        self._reactor.begin(decide, partial(self._then, shape))
+
+    def begin_submission(self, decide: Decide, shape: Callable[[Any], Any] | None = None) -> None:
+        """Answer like `begin`, once there is room."""
+        self._reactor.begin_submission(decide, partial(self._then, shape))
+
+    def _then(self, shape: Callable[[Any], Any] | None, result: Result) -> None:
+        if result.error is not None:
+            self.fail(result.error)
+        else:
+            self.answer(result.answer if shape is None else shape(result.answer))
+
+    def run(self, work: Callable[[], Any]) -> None:
+        """Answer with what `work` returns; it may take long, and runs on a reader's thread."""
+        reactor = self._reactor
+
+        def running() -> None:
+            try:
+                value = work()
+            except JQueueError as error:
+                caught = error
+                reactor.call_threadsafe(lambda: self.fail(caught))
+            else:
+                reactor.call_threadsafe(lambda: self.answer(value))
+
+        self._readers.submit(running)
+
+
+class GanetiCall(Call):
+    """A request for one of Ganeti's methods: answers are ASCII, errors are classes of Ganeti's."""
+
+    __slots__ = ()
+
+    def answer(self, value: Any) -> None:
+        """Answer with a result."""
+        self.slot.answer(luxi.ascii_frame(luxi.success(value)))
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error."""
+        self.slot.answer(luxi.ascii_frame(luxi.ganeti_failure(error)))
