@@ -42,12 +42,11 @@ def test_a_new_document_is_ganetis():
 
 
 def test_our_own_keys_stand_beside_ganetis_only_when_set():
-    document = fresh(
-        submitter={"job": 3, "op": 1}, key="k", unique="nightly", retry_of=2, uid=7
-    )
+    document = fresh(submitter={"job": 3, "op": 1}, key="k", unique="nightly", retry_of=2, uid=7)
     assert document["submitter"] == {"job": 3, "op": 1}
     assert (document["key"], document["unique"], document["retry_of"]) == ("k", "nightly", 2)
-    assert document["ops"][0]["input"]["reason"][0][0] == "gnt:opcode:test_delay"
+    source, reason, _ = document["ops"][0]["input"]["reason"][0]
+    assert (source, reason) == ("jqueue:opcode:test_delay", "job=7;index=0;uid=7")
 
 
 def test_opcodes_do_not_share_a_reason_trail():
