@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench torture
+.PHONY: demo test check bench torture ganeti-client
 
 demo: .venv/.installed
 	$(BIN)/jqueue demo
@@ -18,6 +18,14 @@ check: .venv/.installed
 
 bench: .venv/.installed
 	$(BIN)/python -m bench
+
+# Debian's Ganeti, unpacked and not installed, and the Python packages that it wants: for
+# tests/acceptance/test_ganeti_client.py, which finds it there.
+GANETI_PYTHON := bitarray openssl paramiko psutil pycurl pyinotify pyparsing simplejson
+ganeti-client:
+	apt-get install -y --no-install-recommends $(addprefix python3-,$(GANETI_PYTHON))
+	mkdir -p .ganeti
+	cd .ganeti && apt-get download ganeti-3.0 && dpkg-deb -x ganeti-3.0_*.deb .
 
 torture: .venv/.installed
 	$(BIN)/pytest -m torture

@@ -138,7 +138,7 @@ class Methods:
 
     def _query_fields(self, call: Call, what: Any, names: Any) -> None:
         _check_jobs(what)
-        fields = fields_named(sorted(GANETI) if names is None else _names(names))
+        fields = fields_named(_names(names or sorted(GANETI)))
         call.answer({"fields": definitions(fields)})
 
     def _query_jobs(self, call: Call, ids: Any, names: Any) -> None:

@@ -97,7 +97,7 @@ def job_rows(moment: Snapshot, ids: Sequence[int], names: Sequence[str]) -> list
     """
     unknown = [name for name in names if name not in GANETI]
     if unknown:
-        raise InvalidJob(f"Unknown output fields selected: {','.join(unknown)[:200]}")
+        raise InvalidJob(f"Unknown output fields selected: {', '.join(unknown)[:200]}")
     fields = [GANETI[name] for name in names]
     with moment:
         asked = dict.fromkeys(ids) if ids else moment.job_ids()
