@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+from bench.execution import execution
 from bench.peers import Bare, Sqlite, SqliteGroup
 from jqueue.queue import SystemClock
 from jqueue.queue.core import QueueCore
@@ -119,6 +120,7 @@ def main():
     try:
         submits(root)
         opening(root)
+        execution(root)
     finally:
         shutil.rmtree(root)
 

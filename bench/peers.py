@@ -79,3 +79,30 @@ class SqliteGroup:
         self._waiting.put((b"", None))
         self._thread.join()
         self._base.close()
+
+
+class SqliteLine:
+    """Pending rows that threads claim and finish, each step durable; nothing is executed."""
+
+    def __init__(self, path, jobs):
+        self._base = _connect(path)
+        self._base.execute(SCHEMA)
+        rows = [("queued", b"x" * 360)] * jobs
+        self._base.execute("BEGIN")
+        self._base.executemany("INSERT INTO job (status, document) VALUES (?, ?)", rows)
+        self._base.execute("COMMIT")
+        self._base.execute("CREATE INDEX queued ON job (status, id)")
+        self._lock = threading.Lock()
+
+    def work(self):
+        claim = (
+            "UPDATE job SET status = 'running' WHERE id ="
+            " (SELECT id FROM job WHERE status = 'queued' ORDER BY id LIMIT 1) RETURNING id"
+        )
+        while True:
+            with self._lock:
+                row = self._base.execute(claim).fetchone()
+            if row is None:
+                return
+            with self._lock:
+                self._base.execute("UPDATE job SET status = 'success' WHERE id = ?", row)

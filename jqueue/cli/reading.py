@@ -151,7 +151,8 @@ def explain(settings: Settings, *, id: int) -> None:
         put_json(reasons)
         return
     for reason in reasons:
-        put(reason["text"])
+        until = reason.get("until")
+        put(f"{reason['text']} (until: {until})" if until else reason["text"])
 
 
 @command("status")

@@ -32,6 +32,7 @@ from jqueue.job.snapshot import Job
 from jqueue.job.status import JobStatus
 from jqueue.job.transitions import Outcome
 from jqueue.queue.clock import SystemClock
+from jqueue.queue.explain import without_owner
 from jqueue.queue.protocol import AnyOp, ArchiveCount, Submission
 from jqueue.queue.reading import Reader
 from jqueue.store import livelock
@@ -278,7 +279,9 @@ class Client:
     def explain(self, id: int) -> list[dict[str, Any]]:
         """Say why a job is not running: a list of `{"reason", "text"}`."""
         job = parse_job_id(id)
-        return self._read("explain", lambda offline: offline.explain(job), list, id=job)
+        return self._read(
+            "explain", lambda offline: without_owner(offline.explain(job)), list, id=job
+        )
 
     def status(self) -> dict[str, Any]:
         """Return what there is to say about the queue; `pid` is None without an owner."""

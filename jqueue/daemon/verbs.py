@@ -25,6 +25,7 @@ from jqueue.daemon.watching import Watching
 from jqueue.errors import InvalidJob, JQueueError, MalformedQuery
 from jqueue.execution.claims import Claims
 from jqueue.execution.executions import ClaimAnswer, Lock
+from jqueue.execution.explaining import explain
 from jqueue.execution.runner import Runner
 from jqueue.job.ids import parse_job_id
 from jqueue.job.snapshot import Job
@@ -182,20 +183,7 @@ class Verbs:
 
     def explain(self, id: Any) -> list[dict[str, Any]]:
         """What the queue knows, and what the scheduler adds."""
-        reasons = self.core.reader.explain(id)
-        held = self.runner.dispatcher.why(parse_job_id(id))
-        if held is not None:
-            # What the scheduler says of the same thing names names.
-            less = ("ready", "locks") if held.reason == "locks" else ("ready",)
-            reasons = [one for one in reasons if one["reason"] not in less]
-            if held.reason not in [one["reason"] for one in reasons]:
-                reasons.append({"reason": held.reason, "text": held.text})
-        kinds = self.runner.options.kinds
-        waits = [one for one in reasons if one["reason"] == "ready"]
-        kind = next((op.op_id for op in self.core.job(id).ops if not op.ended), None)
-        if waits and kind is not None and kind not in kinds:
-            waits[0].update(reason="kind", text=f"nobody here carries out {kind} (--load, claim)")
-        return reasons
+        return explain(self.runner, self.core.reader.explain(id), parse_job_id(id))
 
     def do_status(self, call: Call) -> None:
         call.answer({**self.core.status(), **self.facts()})

@@ -60,6 +60,14 @@ class Burial:
             self._signal = signal.SIGKILL
             self._look()
 
+    @property
+    def awaits(self) -> str:
+        """What it waits for, in words."""
+        if self._watched:
+            return f"{len(self._watched)} processes of its session end"
+        name = "" if self._lock is None else self._lock[0]
+        return f"whoever holds its livelock {name} on, outside its session, ends"
+
     def _look(self) -> None:
         self._stop_watching()
         if self._identity is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
-from jqueue.execution.scheduler import Held, Pick, Scheduler
+from jqueue.execution.obstacles import is_before, obstacles
+from jqueue.execution.scheduler import AGE_S, Held, Pick, Scheduler
 from jqueue.execution.units import Unit
 from jqueue.job.interruption import Interruption
 from jqueue.job.state import Entry
@@ -17,11 +18,16 @@ from jqueue.queue.running import start
 from jqueue.store.processes import Identity
 from jqueue.store.protocol import Batch, Decide, Snapshot, Store
 
+MAX_BEFORE: Final = 100
+"""So many jobs before another are told; a person can't do with more."""
+
 
 class Dispatcher:
     """Thread-safe.  Listeners are called after each batch, on whatever thread committed it."""
 
-    def __init__(self, store: Store, units: Mapping[str, Unit], clock: Clock) -> None:
+    def __init__(
+        self, store: Store, units: Mapping[str, Unit], clock: Clock, *, age_s: float = AGE_S
+    ) -> None:
         self._mutex = threading.Lock()
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
@@ -30,10 +36,13 @@ class Dispatcher:
         # Subscribed before the order is asked for: a change in between is seen twice, not never.
         self._early: list[Batch] | None = []
         self._undo = store.subscribe(self._note)
+        self._claim_order = store.claim_order
         order = store.claim_order()
         with self._mutex:
             now_s = lambda: clock.now_ns() / NS_PER_S  # noqa: E731 - a clock in other units
-            self._scheduler = Scheduler(store.find, order, units, now_s)
+            self._scheduler = Scheduler(
+                store.find, order, units, now_s, clock.steady_s, age_s=age_s
+            )
             # What runs must be known before anything is taken: it holds locks and places.
             with store.snapshot() as moment:
                 for job, _, _ in unsettled(moment):
@@ -51,6 +60,10 @@ class Dispatcher:
             for key, entry in batch.values.items():
                 if type(key) is int and _is_canceling(entry):
                     self._canceling.add(key)
+        self.announce()
+
+    def announce(self) -> None:
+        """Let all listeners look again."""
         for listener in self._listeners:
             listener()
 
@@ -86,6 +99,11 @@ class Dispatcher:
             self._scheduler.lock_waiters.clear()
         return taken
 
+    def take_aged(self) -> list[tuple[int, int]]:
+        """Return the jobs and opcodes whose patience with their locks is over once more."""
+        with self._mutex:
+            return self._scheduler.take_aged()
+
     def take_canceling(self) -> set[int]:
         """Return the jobs that became canceling since the last time."""
         with self._mutex:
@@ -96,6 +114,24 @@ class Dispatcher:
         """Return why a job is not started, as far as the scheduler knows."""
         with self._mutex:
             return self._scheduler.why(job)
+
+    def obstacles(self, job: int) -> list[Held]:
+        """Return what of locks, limits and parameters keeps a job from starting."""
+        with self._mutex:
+            return obstacles(self._scheduler, job)
+
+    def before(self, job: int, kinds: frozenset[str]) -> tuple[list[int], bool]:
+        """Return the jobs whose turn comes before that of `job`, and whether there are more."""
+        found: list[int] = []
+        for rank in self._claim_order():
+            if rank[1] == job:
+                return found, False
+            with self._mutex:
+                if is_before(self._scheduler, rank, kinds):
+                    found.append(rank[1])
+            if len(found) >= MAX_BEFORE:
+                return found, True
+        return found, False
 
     @property
     def more(self) -> bool:
@@ -120,9 +156,9 @@ class Dispatcher:
             return self._scheduler.idle
 
     def due_in_s(self) -> float | None:
-        """Return in how many seconds the time of a job comes, or None."""
-        due = self._scheduler.next_due_s()
-        return None if due is None else max(due - self._clock.now_ns() / NS_PER_S, 0.0)
+        """Return in how many seconds there is something to do that only time brings, or None."""
+        with self._mutex:
+            return self._scheduler.due_in_s()
 
     def start(
         self, pick: Pick, lock: tuple[str, int], worker: Identity | None, *, thread: bool = False
@@ -134,7 +170,7 @@ class Dispatcher:
             pick.op_index,
             now=self._clock.now_ns(),
             livelock=lock[0],
-            worker=worker_record(worker, lock[1], thread=thread),
+            worker=worker_record(worker, lock[1], self._clock.steady_s(), thread=thread),
             policy=Interruption.REQUEUE if unit is None else unit.interruption,
             retries=None if unit is None else unit.retries,
             timeout_s=None if unit is None else unit.timeout_s,
@@ -165,11 +201,16 @@ def unsettled(moment: Snapshot) -> Iterator[tuple[int, int, dict[str, Any]]]:
                 yield job, at, op
 
 
-def worker_record(worker: Identity | None, inode: int, *, thread: bool) -> dict[str, Any] | None:
-    """Return what a start's record says of the executing process; None for a claimant."""
+def worker_record(
+    worker: Identity | None, inode: int, began_s: float, *, thread: bool
+) -> dict[str, Any] | None:
+    """Return what a start's record says of the executing process; None for a claimant.
+
+    `began_s`, on the steady clock of its boot: what a later owner measures its timeout from.
+    """
     if worker is None:
         return None
-    record = {**worker.to_dict(), "inode": inode}
+    record = {**worker.to_dict(), "inode": inode, "began_s": round(began_s, 3)}
     if thread:
         # The process is the owner, which nobody may end because of one opcode.
         record["thread"] = True

@@ -2,16 +2,16 @@
 
 A *want* is a name with a mode: EXCLUSIVE, SHARED, or a number N of places for so many at once.
 All wants of one opcode are granted together or not at all, and nothing is granted past an earlier
-waiter (priority, then ID) that wants it in a conflicting mode.  So nobody holds one thing while
-waiting for another, which rules deadlock out, and a waiter is overtaken by more urgent ones only.
+waiter (priority, then ID) that wants it in a conflicting mode, or needs one of the places left.
 
-Places don't make others wait for a waiter: an opcode that waits for a lock takes none meanwhile.
+So nobody holds one thing while waiting for another, which rules deadlock out; and the first of the
+waiters is held up by holders only: ARCHITECTURE.md has the bound that follows, and its proof.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 EXCLUSIVE: Final = "exclusive"
@@ -29,39 +29,60 @@ class Blocked(NamedTuple):
     holders: tuple[int, ...]
 
 
+class Waiter(NamedTuple):
+    """One who waits: its place in the order, and all that it wants."""
+
+    rank: Rank
+    wants: Wants
+
+
 class LockTable:
     """Grants and waiters, derived from what live jobs record; nothing here is durable."""
 
     def __init__(self) -> None:
         self._held: dict[str, dict[int, str | int]] = {}
         self._grants: dict[int, Wants] = {}
-        self._waiters: dict[int, tuple[Rank, Wants]] = {}
+        self._waiters: dict[int, Waiter] = {}
         self._waiting: dict[str, list[Rank]] = {}
+        self._exclusive: dict[str, list[Rank]] = {}
+        """Of those waiting for a name, who wants it exclusively."""
 
     def blocked(self, rank: Rank, wants: Wants) -> Blocked | None:
         """Return what keeps the job from all of `wants`, or None if they can be granted now."""
         for name, mode in wants.items():
-            held = self._held.get(name, {})
-            if any(job != rank[1] for job in held) and not _fits(mode, held, rank[1]):
-                return Blocked(name, tuple(held))
-            if isinstance(mode, str):
-                for earlier in self._earlier(name, rank):
-                    if _conflict(mode, self._waiters[earlier[1]][1][name]):
-                        return Blocked(name, (earlier[1],))
+            in_the_way = self._in_the_way(name, mode, rank)
+            if in_the_way:
+                return Blocked(name, tuple(in_the_way))
         return None
 
-    def _earlier(self, name: str, rank: Rank) -> Iterator[Rank]:
-        for waiter in self._waiting.get(name, ()):
-            if waiter >= rank:
-                return
-            yield waiter
+    def _in_the_way(self, name: str, mode: str | int, rank: Rank) -> list[int]:
+        """Return the holders and earlier waiters because of whom the job can't have `name`."""
+        held = self._held.get(name, {})
+        others = [job for job in held if job != rank[1]]
+        if isinstance(mode, int):
+            waiting = self._waiting.get(name, [])
+            earlier = [first[1] for first in waiting[: bisect_left(waiting, rank)]]
+            return others + earlier if len(others) + len(earlier) >= mode else []
+        if others and not (mode == SHARED and all(held[job] == SHARED for job in others)):
+            return others
+        rivals = self._exclusive if mode == SHARED else self._waiting
+        first = rivals.get(name, [])[:1]
+        return [first[0][1]] if first and first[0] < rank else []
 
     def wait(self, rank: Rank, wants: Wants) -> None:
-        """Let the job wait in its place, or move to it."""
+        """Let the job wait in its place."""
         self._remove_waiter(rank[1])
-        self._waiters[rank[1]] = rank, wants
-        for name in wants:
+        self._waiters[rank[1]] = Waiter(rank, wants)
+        for name, mode in wants.items():
             insort(self._waiting.setdefault(name, []), rank)
+            if mode == EXCLUSIVE:
+                insort(self._exclusive.setdefault(name, []), rank)
+
+    def move(self, rank: Rank) -> list[Rank]:
+        """Give a waiting job another priority; return the waiters that may now have all."""
+        wants = self._waiters[rank[1]].wants
+        self.wait(rank, wants)
+        return self._ready(wants)
 
     def grant(self, job: int, wants: Wants) -> None:
         """Give the job all it wants; the caller has seen that nothing is in the way."""
@@ -84,57 +105,56 @@ class LockTable:
             del held[job]
             if not held:
                 del self._held[name]
-        freed = [*wants, *self._remove_waiter(job)]
-        ready = {rank for name in freed for rank in self._first(name)}
-        return sorted(ready)
+        return self._ready([*wants, *self._remove_waiter(job)])
 
     def waits_for(self, job: int) -> Blocked | None:
         """Return what a waiting job waits for, or None."""
         waiter = self._waiters.get(job)
         return None if waiter is None else self.blocked(*waiter)
 
-    def waiters(self) -> list[Rank]:
-        """Return all that wait, most urgent first."""
-        return sorted(rank for rank, _ in self._waiters.values())
+    def waits(self, job: int) -> bool:
+        """Say whether the job has a place among the waiters."""
+        return job in self._waiters
+
+    def wanted_by(self, job: int) -> Wants:
+        """Return what a waiting job wants."""
+        return self._waiters[job].wants
 
     def holders(self, name: str) -> tuple[int, ...]:
         """Return the jobs that hold `name`."""
         return tuple(self._held.get(name, ()))
 
+    def _ready(self, names: Iterable[str]) -> list[Rank]:
+        return sorted({rank for name in names for rank in self._first(name)})
+
     def _first(self, name: str) -> Iterator[Rank]:
         """Yield the waiters for `name` that can have all they want, as far as order lets them."""
-        places = self._places_left(name)
+        taken = len(self._held.get(name, ()))
         for rank in list(self._waiting.get(name, ())):
-            wants = self._waiters[rank[1]][1]
+            wants = self._waiters[rank[1]].wants
+            mode = wants[name]
+            if isinstance(mode, int) and taken >= mode:
+                return
             if self.blocked(rank, wants) is None:
                 yield rank
-                places -= 1
-            if wants[name] == EXCLUSIVE or (isinstance(wants[name], int) and places <= 0):
+            if mode == EXCLUSIVE:
                 return
-
-    def _places_left(self, name: str) -> int:
-        modes = [self._waiters[rank[1]][1][name] for rank in self._waiting.get(name, ())[:1]]
-        capacity = modes[0] if modes and isinstance(modes[0], int) else 0
-        return capacity - len(self._held.get(name, ()))
+            taken += 1
 
     def _remove_waiter(self, job: int) -> Wants:
         waiter = self._waiters.pop(job, None)
         if waiter is None:
             return {}
         rank, wants = waiter
-        for name in wants:
-            ranks = self._waiting[name]
-            del ranks[bisect_left(ranks, rank)]
-            if not ranks:
-                del self._waiting[name]
+        for name, mode in wants.items():
+            _remove(self._waiting, name, rank)
+            if mode == EXCLUSIVE:
+                _remove(self._exclusive, name, rank)
         return wants
 
 
-def _fits(mode: str | int, held: Mapping[int, str | int], job: int) -> bool:
-    if isinstance(mode, int):
-        return sum(1 for holder in held if holder != job) < mode
-    return mode == SHARED and all(other == SHARED for other in held.values())
-
-
-def _conflict(mode: str | int, other: str | int) -> bool:
-    return isinstance(mode, str) and isinstance(other, str) and EXCLUSIVE in (mode, other)
+def _remove(ranks_by_name: dict[str, list[Rank]], name: str, rank: Rank) -> None:
+    ranks = ranks_by_name[name]
+    del ranks[bisect_left(ranks, rank)]
+    if not ranks:
+        del ranks_by_name[name]

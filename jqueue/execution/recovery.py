@@ -13,7 +13,6 @@ limit: the worker didn't die under a living owner (but a thread of the owner did
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeGuard
 
@@ -23,6 +22,7 @@ from jqueue.execution.executions import Execution, Lock
 from jqueue.execution.runner import Runner
 from jqueue.job.interruption import Interruption, is_unresolved, status_after
 from jqueue.job.status import JobStatus
+from jqueue.queue.clock import Clock
 from jqueue.queue.running import stop_waiting
 from jqueue.store import livelock
 from jqueue.store.processes import Identity, boot_id, session_members
@@ -156,7 +156,8 @@ def _recover(runner: Runner, found: Found) -> None:
         execution.silence = runner.loop.call_later(
             runner.options.silence_s, lambda: runner.endings.end(execution, "its worker is silent")
         )
-        runner.endings.arm_timeout(execution, found.op, spent_s=_spent_s(found.op))
+        spent_s = _spent_s(found.op, runner.clock)
+        runner.endings.arm_timeout(execution, found.op, spent_s=spent_s)
     else:
         grace_s = runner.options.kill_grace_s if found.fate == "kill" else None
         _bury(runner, execution, found.lock, grace_s)
@@ -183,7 +184,7 @@ def _is_thread(worker: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(worker, dict) and worker.get("thread") is True
 
 
-def _spent_s(op: dict[str, Any]) -> float:
-    """How long it has run, as far as the clock can be believed."""
-    began = op.get("exec_timestamp")
-    return 0.0 if began is None else max(time.time() - began[0] - began[1] / 1e6, 0.0)
+def _spent_s(op: dict[str, Any], clock: Clock) -> float:
+    """How long it has run: by the steady clock, for an adopted worker is of this boot."""
+    began_s = op["worker"].get("began_s")
+    return max(clock.steady_s() - began_s, 0.0) if isinstance(began_s, int | float) else 0.0

@@ -14,10 +14,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from jqueue.errors import JQueueError, Refused
+from jqueue.execution.clockstep import ClockSteps
 from jqueue.execution.crew import Crew
 from jqueue.execution.dispatch import Dispatcher
 from jqueue.execution.endings import RETRY_S, Endings
@@ -33,8 +33,8 @@ from jqueue.store.protocol import Store
 
 _log = logging.getLogger(__name__)
 
-AGE_S: Final = 30.0
-"""An opcode that waits for its locks rises by one priority in so much time."""
+LOOK_AGAIN_S: Final = 3600.0
+"""No timer is farther away: what it waits for is looked at again then."""
 
 
 class Runner:
@@ -73,6 +73,9 @@ class Runner:
         self._dirty = True
         self._claims_wait = False
         self._due: Timer | None = None
+        self._due_at_s = 0.0
+        self._steps = ClockSteps()
+        loop.watch(self._steps.fd, self._clock_was_set)
         self._resting: Timer | None = None
         self.crew.unusable = self._unusable
         self.crew.gone = self._gone
@@ -107,7 +110,9 @@ class Runner:
         self._claims_wait = self.claimants(not paused)
         for job, at in self.dispatcher.take_lock_waiters():
             decide = wait_for_locks(job, at, now=self.clock.now_ns())
-            self.loop.begin(decide, partial(self._waits, job, at))
+            self.loop.begin(decide, self._aged)
+        for job, at in self.dispatcher.take_aged():
+            self.loop.begin(age(job, at), self._aged)
         self._arm_due()
         if self.on_idle is not None and not self.endings.executions and self._is_idle():
             self.on_idle()
@@ -116,15 +121,10 @@ class Runner:
         if result.error is not None and not isinstance(result.error, Refused):
             _log.warning("a job whose dependencies failed stays queued: %s", result.error)
 
-    def _waits(self, job: int, op_index: int, result: Result) -> None:
-        """The opcode waits for its locks: from time to time it becomes more urgent."""
-        if result.error is None:
-            self.loop.call_later(AGE_S, partial(self._age, job, op_index))
-
-    def _age(self, job: int, op_index: int) -> None:
-        held = self.dispatcher.why(job)
-        if held is not None and held.reason == "locks":
-            self.loop.begin(age(job, op_index), partial(self._waits, job, op_index))
+    def _aged(self, result: Result) -> None:
+        """It is more urgent now; or it has just got its locks, or the disk is full."""
+        if result.error is not None:
+            _log.debug("not aged: %s", result.error)
 
     def _is_idle(self) -> bool:
         if self._resting is not None:
@@ -189,18 +189,41 @@ class Runner:
         self.dispatcher.returned(execution.job)
         self.wake()
 
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is started for a moment, because the disk took no record."""
+        return self._resting is not None
+
     def _rested(self) -> None:
         self._resting = None
         self.wake()
 
     def _arm_due(self) -> None:
+        """Wake when the next time comes; a timer that is too early costs one look."""
+        due_in_s = self.dispatcher.due_in_s()
+        if due_in_s is None:
+            return
+        at_s = self.clock.steady_s() + min(due_in_s, LOOK_AGAIN_S)
+        if self._due is not None:
+            if self._due_at_s <= at_s:
+                return
+            self._due.cancel()
+        self._due_at_s = at_s
+        self._due = self.loop.call_later(at_s - self.clock.steady_s(), self._time_has_come)
+
+    def _time_has_come(self) -> None:
+        self._due = None
+        self.wake()
+
+    def _clock_was_set(self) -> None:
+        """What waits for a time of the wall's is looked at anew, by claimants too."""
+        self._steps.note()
+        _log.info("the clock was set: what waits for a time is looked at anew")
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        due_in_s = self.dispatcher.due_in_s()
-        if due_in_s is not None:
-            # The clock may step: looked at again from time to time, whatever it said.
-            self._due = self.loop.call_later(min(due_in_s, 60.0), self.wake)
+        self.dispatcher.announce()
+        self.wake()
 
     def _judge_if_buried(self, worker: Worker) -> None:
         execution = worker.execution
@@ -228,6 +251,8 @@ class Runner:
     def close(self) -> None:
         """Let go: what runs goes on by itself, for the next owner to adopt."""
         self.dispatcher.unlisten(self._on_batch)
+        self.loop.unwatch(self._steps.fd)
+        self._steps.close()
         self.crew.close()
 
     def timeout_of(self, kind: str) -> float | None:

@@ -14,27 +14,31 @@ Not thread-safe: its owner calls it under one mutex.
 from __future__ import annotations
 
 import heapq
-import re
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from jqueue.errors import InvalidJob
+from jqueue.execution.due import Agenda
 from jqueue.execution.locks import LockTable, Rank
 from jqueue.execution.units import Unit
+from jqueue.execution.wants import kind_of, wanted
 from jqueue.job.change import Document
 from jqueue.job.dependency import Verdict, dependencies_of
 from jqueue.job.interruption import is_unresolved
 from jqueue.job.state import Entry, Key
 from jqueue.job.status import FINALIZED, JobStatus, calc_priority
-from jqueue.job.transitions import next_op, not_before
+from jqueue.job.transitions import next_op, not_before, retry_at
 from jqueue.queue.dependencies import statuses_for, verdict_on
+from jqueue.queue.finishing import LONGEST_BACKOFF_S
 from jqueue.store.protocol import Batch
 
 PULL: Final = 500
 """Jobs read from the claim order before others get their turn."""
 
-_RATE_LIMIT = re.compile(r"rate-limit:([1-9][0-9]{0,8}):.*", re.ASCII | re.DOTALL)
+AGE_S: Final = 30.0
+"""An opcode that waits for its locks rises by one priority in so much time."""
 
 
 class Pick(NamedTuple):
@@ -48,14 +52,19 @@ class Pick(NamedTuple):
 
 
 class Held(NamedTuple):
-    """Why a job is no candidate: the word for the reason, and a line about it."""
+    """Why a job can't start: a word, a line, what would release it, and the jobs in its way."""
 
     reason: str
     text: str
+    until: str = ""
+    jobs: tuple[int, ...] = ()
 
 
 class Scheduler:
-    """Candidates, what is held, what runs.  `find` reads the durable state, `now_s` Unix time."""
+    """Candidates, what is held, what runs.
+
+    `find` reads the durable state, `now_s` Unix time, `steady_s` a clock that nobody can set.
+    """
 
     def __init__(
         self,
@@ -63,6 +72,9 @@ class Scheduler:
         order: Iterator[Rank],
         units: Mapping[str, Unit],
         now_s: Callable[[], float],
+        steady_s: Callable[[], float] = time.monotonic,
+        *,
+        age_s: float = AGE_S,
     ) -> None:
         self.find = find
         self.table = LockTable()
@@ -72,16 +84,20 @@ class Scheduler:
         """Jobs and opcodes that began to wait for locks: queued ones become waiting, visibly."""
         self.more = False
         """Whether the last `take` gave up before it had read far enough: ask again soon."""
-        self._units = units
+        self.units = units
         self._now_s = now_s
+        self._appointments = Agenda(now_s)
+        self._retries = Agenda(steady_s)
+        self._patience = Agenda(steady_s)
+        self._steady_s = steady_s
+        self._age_s = age_s
         self._order = order
         self._head: Rank | None = next(order, None)
         self._heaps: dict[str, list[Rank]] = {}
-        self._candidates: dict[int, tuple[str, Rank]] = {}
-        self._held: dict[int, Held] = {}
+        self.candidates: dict[int, tuple[str, Rank]] = {}
+        self.held: dict[int, Held] = {}
         self._dependents: dict[int, set[int]] = {}
-        self._timers: list[tuple[float, int]] = []
-        self._busy: dict[int, str] = {}
+        self.executing: dict[int, str] = {}
         self._starting: set[int] = set()
         self._running = Counter[str]()
 
@@ -106,9 +122,32 @@ class Scheduler:
         if op["status"] in (JobStatus.RUNNING, JobStatus.CANCELING):
             self._began(job, op)
         elif job not in self._starting:
+            if self.table.waits(job) and job not in self.executing and not is_unresolved(op):
+                self._moved(job, document, at)
+                return
             self._idle(job)
             if not is_unresolved(op):
+                self._note_retry(job, op)
                 self._add(job, document, at)
+
+    def _moved(self, job: int, document: Document, at: int) -> None:
+        """The job waits on for its locks, perhaps with another priority."""
+        for rank in self.table.move((calc_priority(document["ops"]), job)):
+            self._requeue(rank[1])
+        self.held.pop(job, None)
+        self._add(job, document, at)
+
+    def _note_retry(self, job: int, op: Mapping[str, Any]) -> None:
+        """A failed attempt is to be repeated: its backoff runs from now on, whatever the wall says.
+
+        The wall counts only as far as it makes sense: after a restart, or a step back of the clock
+        while nobody looked, nothing waits longer than the longest backoff.
+        """
+        left_s = min(retry_at(op) - self._now_s(), LONGEST_BACKOFF_S)
+        if left_s > 0:
+            self._retries.set(job, self._steady_s() + left_s)
+        else:
+            self._retries.drop(job)
 
     def returned(self, job: int) -> None:
         """A pick was not started: look at the job anew."""
@@ -117,48 +156,52 @@ class Scheduler:
 
     def _began(self, job: int, op: Mapping[str, Any]) -> None:
         self._starting.discard(job)
-        self._candidates.pop(job, None)
-        self._held.pop(job, None)
-        if job not in self._busy:
-            kind = _kind(op)
-            self._busy[job] = kind
+        self.candidates.pop(job, None)
+        self.held.pop(job, None)
+        self._patience.drop(job)
+        if job not in self.executing:
+            kind = kind_of(op)
+            self.executing[job] = kind
             self._running[kind] += 1
             locks = op.get("locks")
             self.table.grant(job, locks if isinstance(locks, dict) else {})
 
     def _idle(self, job: int) -> None:
         """The job holds nothing any more; whoever waited for what it held may go on."""
-        kind = self._busy.pop(job, None)
+        kind = self.executing.pop(job, None)
         if kind is not None:
             self._running[kind] -= 1
-        self._held.pop(job, None)
+        self.held.pop(job, None)
+        self._patience.drop(job)
         for rank in self.table.release(job):
             self._requeue(rank[1])
 
     def _forget(self, job: int) -> None:
         self._starting.discard(job)
-        self._candidates.pop(job, None)
+        self.candidates.pop(job, None)
+        self._retries.drop(job)
+        self._appointments.drop(job)
         self._idle(job)
 
     def _add(self, job: int, document: Document, at: int) -> None:
-        kind = _kind(document["ops"][at])
+        kind = kind_of(document["ops"][at])
         rank = calc_priority(document["ops"]), job
-        if self._candidates.get(job) != (kind, rank):
-            self._candidates[job] = kind, rank
+        if self.candidates.get(job) != (kind, rank):
+            self.candidates[job] = kind, rank
             heapq.heappush(self._heaps.setdefault(kind, []), rank)
 
     def _requeue(self, job: int) -> None:
         """Make a held job a candidate again."""
-        self._held.pop(job, None)
+        self.held.pop(job, None)
         entry: Entry | None = self.find(job)
         document = None if entry is None or not entry.live else entry.document
         at = None if document is None else next_op(document)
-        if document is not None and at is not None and job not in self._busy:
+        if document is not None and at is not None and job not in self.executing:
             self._add(job, document, at)
 
     def _release_dependents(self, target: int) -> None:
         for job in self._dependents.pop(target, ()):
-            if job in self._held and self._held[job].reason == "dependency":
+            if job in self.held and self.held[job].reason == "dependency":
                 self._requeue(job)
 
     # Picking
@@ -184,7 +227,7 @@ class Scheduler:
                 return None
             kind, rank = best
             heapq.heappop(self._heaps[kind])
-            del self._candidates[rank[1]]
+            del self.candidates[rank[1]]
             pick = self._examine(rank)
             if pick is not None:
                 return pick
@@ -193,14 +236,15 @@ class Scheduler:
         best: tuple[str, Rank] | None = None
         for kind in self._heaps if kinds is None else self._heaps.keys() & kinds:
             heap = self._heaps[kind]
-            while heap and self._candidates.get(heap[0][1]) != (kind, heap[0]):
+            while heap and self.candidates.get(heap[0][1]) != (kind, heap[0]):
                 heapq.heappop(heap)
-            if heap and (best is None or heap[0] < best[1]) and not self._is_full(kind):
+            if heap and (best is None or heap[0] < best[1]) and not self.is_full(kind):
                 best = kind, heap[0]
         return best
 
-    def _is_full(self, kind: str) -> bool:
-        unit = self._units.get(kind)
+    def is_full(self, kind: str) -> bool:
+        """Say whether as many of the kind run as may."""
+        unit = self.units.get(kind)
         limit = None if unit is None else unit.max_running
         return limit is not None and self._running[kind] >= limit
 
@@ -208,7 +252,7 @@ class Scheduler:
         assert self._head is not None
         job = self._head[1]
         self._head = next(self._order, None)
-        known = (self._candidates, self._held, self._busy, self._starting)
+        known = (self.candidates, self.held, self.executing, self._starting)
         if not any(job in one for one in known):
             self.changed(job, self.find(job))
 
@@ -229,37 +273,41 @@ class Scheduler:
             return None
         if self._must_wait(job, op):
             return None
-        unit = self._units.get(_kind(op))
+        unit = self.units.get(kind_of(op))
         try:
             wants = wanted(unit, op)
         except InvalidJob as error:
-            self._held[job] = Held("parameters", f"its parameters don't fit its unit: {error}")
+            self.held[job] = Held("parameters", f"its parameters don't fit its unit: {error}")
             return None
         blocked = self.table.blocked(rank, wants) if wants else None
         if blocked is not None:
+            if not self.table.waits(job):
+                self._patience.set(job, self._steady_s() + self._age_s)
+                if op["status"] == JobStatus.QUEUED:
+                    self.lock_waiters.append((job, at))
             self.table.wait(rank, wants)
-            jobs = ", ".join(f"job {holder}" for holder in blocked.holders)
-            self._held[job] = Held("locks", f"it waits for {blocked.name}, which {jobs} has")
-            if op["status"] == JobStatus.QUEUED:
-                self.lock_waiters.append((job, at))
+            self.held[job] = Held("locks", f"it waits for {blocked.name}")
             return None
-        return self._pick(job, at, _kind(op), unit, wants)
+        return self._pick(job, at, kind_of(op), unit, wants)
 
     def _pick(
         self, job: int, at: int, kind: str, unit: Unit | None, wants: dict[str, str | int]
     ) -> Pick:
         self.table.grant(job, wants)
-        self._busy[job] = kind
+        self._patience.drop(job)
+        self.executing[job] = kind
         self._running[kind] += 1
         self._starting.add(job)
         return Pick(job, at, kind, unit, wants)
 
     def _must_wait(self, job: int, op: Mapping[str, Any]) -> bool:
+        if self._retries.left_s(job) > 0:
+            self.held[job] = Held("retry", "it failed, and its next attempt comes later")
+            return True
         earliest = not_before(op)
         if earliest > self._now_s():
-            reason = "retry" if op.get("retry_at") == earliest else "not_before"
-            self._held[job] = Held(reason, "its time has not come")
-            heapq.heappush(self._timers, (earliest, job))
+            self.held[job] = Held("not_before", "its time has not come")
+            self._appointments.set(job, earliest)
             return True
         if not dependencies_of(op):
             return False
@@ -268,45 +316,50 @@ class Scheduler:
         if verdict is Verdict.CONTINUE:
             return False
         if verdict is Verdict.WAIT:
-            self._held[job] = Held("dependency", text)
+            self.held[job] = Held("dependency", text)
             for target, status in statuses_for(lookup, op).items():
                 if status not in FINALIZED:
                     self._dependents.setdefault(int(target), set()).add(job)
         else:
-            self._held[job] = Held("verdict", text)
+            self.held[job] = Held("verdict", text)
             self.verdicts.append(job)
         return True
 
     # Time
 
-    def next_due_s(self) -> float | None:
-        """Return the Unix time at which a held job's time comes, or None."""
-        return self._timers[0][0] if self._timers else None
+    def due_in_s(self) -> float | None:
+        """Return in how many seconds there is something to do that only time brings, or None."""
+        agendas = (self._appointments, self._retries, self._patience)
+        due = [left_s for agenda in agendas if (left_s := agenda.next_in_s()) is not None]
+        return min(due, default=None)
 
     def _release_due(self) -> None:
-        now = self._now_s()
-        while self._timers and self._timers[0][0] <= now:
-            _, job = heapq.heappop(self._timers)
-            if job in self._held and self._held[job].reason in ("retry", "not_before"):
+        for job in (*self._appointments.take_due(), *self._retries.take_due()):
+            if job in self.held and self.held[job].reason in ("retry", "not_before"):
                 self._requeue(job)
+
+    def take_aged(self) -> list[tuple[int, int]]:
+        """Return the jobs and opcodes that have waited for locks for another `age_s`."""
+        aged = []
+        for job in self._patience.take_due():
+            entry: Entry | None = self.find(job)
+            document = None if entry is None or not entry.live else entry.document
+            at = None if document is None else next_op(document)
+            if at is not None and self.table.waits(job):
+                self._patience.set(job, self._steady_s() + self._age_s)
+                aged.append((job, at))
+        return aged
 
     # Looking
 
     def why(self, job: int) -> Held | None:
         """Return why a job that has been looked at is not started, or None."""
-        held = self._held.get(job)
-        if held is not None:
-            return held
-        candidate = self._candidates.get(job)
-        if candidate is not None and self._is_full(candidate[0]):
-            limit = self._running[candidate[0]]
-            return Held("limit", f"{limit} opcodes of kind {candidate[0]} run, as many as may")
-        return None
+        return self.held.get(job)
 
     @property
     def busy(self) -> int:
         """How many opcodes run or are being started."""
-        return len(self._busy)
+        return len(self.executing)
 
     @property
     def idle(self) -> bool:
@@ -315,9 +368,9 @@ class Scheduler:
         A failed attempt that is to be repeated will; a job that was submitted for later, or whose
         kind nobody here carries out, doesn't count.
         """
-        if self._busy or self.verdicts or self.more:
+        if self.executing or self.verdicts or self.more:
             return False
-        return not any(held.reason in ("locks", "retry") for held in self._held.values())
+        return not any(held.reason in ("locks", "retry") for held in self.held.values())
 
 
 class _Lookup:
@@ -327,32 +380,3 @@ class _Lookup:
 
     def __init__(self, find: Callable[[Key], Any]) -> None:
         self.find = find
-
-
-def wanted(unit: Unit | None, op: Mapping[str, Any]) -> dict[str, str | int]:
-    """Return the locks and places that an opcode needs.
-
-    Raises InvalidJob if its parameters don't fit the unit, or if the unit's own rule fails on them.
-    """
-    wants: dict[str, str | int] = {}
-    given = op["input"]
-    if unit is not None:
-        parsed = unit.parse(given)
-        try:
-            wants.update(unit.wanted_locks(parsed))
-        except InvalidJob:
-            raise
-        except Exception as error:
-            raise InvalidJob(f"its locks can't be told: {type(error).__name__}: {error}") from error
-    reasons = given.get("reason") if isinstance(given, dict) else None
-    for entry in reasons or ():
-        found = _RATE_LIMIT.fullmatch(entry[1]) if isinstance(entry[1], str) else None
-        if found is not None:
-            wants[entry[1]] = int(found[1])
-    return wants
-
-
-def _kind(op: Mapping[str, Any]) -> str:
-    given = op["input"]
-    kind = given.get("OP_ID") if isinstance(given, dict) else None
-    return kind if isinstance(kind, str) else ""

@@ -234,9 +234,21 @@ def requeue_updates(
 
 
 def not_before(op: Mapping[str, Any]) -> float:
-    """The Unix time, in seconds, before which the opcode may not start; 0 if there is none."""
+    """The Unix time, in seconds, before which its submitter lets it not start; 0 if there is none.
+
+    When a failed attempt is repeated is another matter: see `retry_at`.
+    """
     given = op["input"].get("not_before") if isinstance(op["input"], dict) else None
-    return float(max(given or 0, op.get("retry_at", 0)))
+    return float(given or 0)
+
+
+def retry_at(op: Mapping[str, Any]) -> float:
+    """The Unix time, in seconds, at which a failed attempt is to be repeated; 0 if none is.
+
+    It tells people, and the scheduler of a later owner.  Backoffs are counted on a steady clock, so
+    that no rule depends on this one.
+    """
+    return float(op.get("retry_at", 0))
 
 
 def archivable(document: Document) -> Outcome:

@@ -12,6 +12,9 @@ class Clock(Protocol):
     def now_ns(self) -> int:
         """The Unix time in nanoseconds."""
 
+    def steady_s(self) -> float:
+        """Seconds of a clock that nobody can set; the same for all processes of one boot."""
+
 
 class SystemClock:
     """The machine's clock; it may step, so nothing but stamps and `not_before` rests on it."""
@@ -19,3 +22,7 @@ class SystemClock:
     def now_ns(self) -> int:
         """The Unix time in nanoseconds."""
         return time.time_ns()
+
+    def steady_s(self) -> float:
+        """CLOCK_MONOTONIC."""
+        return time.monotonic()

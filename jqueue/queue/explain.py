@@ -1,6 +1,8 @@
 """Why a job is not running: everything that holds it back, as far as the queue itself knows.
 
-Locks, limits, workers and unknown kinds are added by the floors that know of them.
+Each reason is `{"reason", "text", "until", …}`: a word, a line about it, and the first event that
+would lift it (None: nothing will).  Locks and their holders, limits, workers, kinds and the jobs
+before it are added by the floor that knows of them (`execution.explaining`).
 """
 
 from collections.abc import Mapping
@@ -11,7 +13,7 @@ from jqueue.job.change import Document
 from jqueue.job.dependency import Verdict, dependencies_of
 from jqueue.job.state import Lookup
 from jqueue.job.status import FINALIZED, JobStatus, calc_status
-from jqueue.job.transitions import next_op, not_before
+from jqueue.job.transitions import next_op, not_before, retry_at
 from jqueue.queue.clock import NS_PER_S
 from jqueue.queue.dependencies import statuses_for, verdict_on
 
@@ -19,54 +21,83 @@ Reasons = list[dict[str, Any]]
 
 
 def explain(state: Lookup, document: Document, now: int) -> Reasons:
-    """Return `{"reason", "text", …}` for each thing that there is to say; never empty."""
+    """Return what there is to say, what holds it back first; never empty."""
     job, ops = document["id"], document["ops"]
     status = calc_status(ops)
     at = next_op(document)
     if status in FINALIZED or at is None:
-        return [_reason("finalized", f"job {job} has ended: {status.value}", status=status.value)]
+        text = f"job {job} has ended: {status.value}"
+        return [reason_of("finalized", text, None, status=status.value)]
     op = ops[at]
     if op["status"] == JobStatus.RUNNING:
-        return [_reason("running", f"opcode {at} is running", op=at)]
+        return [reason_of("running", f"opcode {at} is running", "it ends", op=at)]
     if op["status"] == JobStatus.CANCELING:
-        return [_reason("canceling", "it is canceled as soon as its process has ended", op=at)]
+        text = "it is canceled as soon as its process has ended"
+        return [reason_of("canceling", text, "its process ends", op=at)]
     reasons = _holding(state, job, op, now)
-    return reasons or [_reason("ready", "it starts when its turn comes and a worker is free")]
+    if not reasons:
+        text = "it starts when its turn comes and a worker is free"
+        reasons.append(reason_of("ready", text, "a worker is free"))
+    return reasons + _remarks(state)
+
+
+def without_owner(reasons: Reasons) -> Reasons:
+    """Return the reasons for a queue that nobody serves now."""
+    if reasons[0]["reason"] == "finalized":
+        return reasons
+    nobody = reason_of("owner", "nobody runs this queue now", "jqueue daemon, or run, is started")
+    return [*(one for one in reasons if one["reason"] != "ready"), nobody]
 
 
 def _holding(state: Lookup, job: int, op: Mapping[str, Any], now: int) -> Reasons:
     reasons: Reasons = []
     pause = state.find("pause")
     if pause is not None:
-        why = f": {pause['reason']}" if pause.get("reason") else ""
-        reasons.append(_reason("paused", f"the queue is paused{why} (jqueue resume)"))
+        text = f"the queue is paused{_said(pause)} (jqueue resume)"
+        reasons.append(reason_of("paused", text, "the queue is resumed"))
     if op.get("parked"):
         text = f"it is set aside: {op['parked']} (jqueue resolve {job} --happened | --did-not)"
-        reasons.append(_reason("parked", text))
+        reasons.append(reason_of("parked", text, "somebody says what happened"))
     elif op["status"] == JobStatus.WAITING:
-        reasons.append(_reason("locks", "it waits for resource locks"))
+        reasons.append(reason_of("locks", "it waits for resource locks", "their holders end"))
     reasons += _dependencies(state, job, op)
-    earliest = not_before(op)
-    if earliest * NS_PER_S > now:
-        when = datetime.fromtimestamp(earliest, UTC).isoformat(timespec="seconds")
-        again = op.get("retry_at") == earliest
-        why = "it failed and is tried again" if again else "it may start"
-        reasons.append(_reason("not_before", f"{why} not before {when}", not_before=earliest))
+    for name, why, at_s in (
+        ("not_before", "it may start", not_before(op)),
+        ("retry", "it failed and is tried again", retry_at(op)),
+    ):
+        if at_s * NS_PER_S > now:
+            when = datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds")
+            reasons.append(reason_of(name, f"{why} not before {when}", when, at=at_s))
     return reasons
 
 
 def _dependencies(state: Lookup, job: int, op: Mapping[str, Any]) -> Reasons:
     statuses = statuses_for(state, op)
-    pending = [
-        _reason("dependency", f"it waits for job {target}, which is {status}", job=int(target))
-        for target, status in statuses.items()
-        if status not in FINALIZED
-    ]
+    pending = []
+    for target, status in statuses.items():
+        if status not in FINALIZED:
+            text = f"it waits for job {target}, which is {status}"
+            pending.append(reason_of("dependency", text, f"job {target} ends", job=int(target)))
     verdict, text = verdict_on(state, op, job)
     if dependencies_of(op) and verdict not in (Verdict.WAIT, Verdict.CONTINUE):
-        pending.append(_reason("dependency", text))
+        pending.append(reason_of("dependency", text, "it ends because of that"))
     return pending
 
 
-def _reason(reason: str, text: str, **facts: Any) -> dict[str, Any]:
-    return {"reason": reason, "text": text, **facts}
+def _remarks(state: Lookup) -> Reasons:
+    """What holds nothing back, but may be what somebody looks for."""
+    drain = state.find("drain")
+    if drain is None:
+        return []
+    text = f"the queue takes no new jobs{_said(drain)}; those that it has go on (jqueue undrain)"
+    return [reason_of("drained", text, "the queue is undrained")]
+
+
+def _said(flag: Mapping[str, Any]) -> str:
+    reason, by = flag.get("reason"), flag.get("by")
+    return (f" by {by}" if by else "") + (f": {reason}" if reason else "")
+
+
+def reason_of(reason: str, text: str, until: str | None, **facts: Any) -> dict[str, Any]:
+    """Return one reason."""
+    return {"reason": reason, "text": text, "until": until, **facts}

@@ -1,5 +1,6 @@
 """The end of an execution: the result, its children and their IDs become one transaction."""
 
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
@@ -23,6 +24,9 @@ from jqueue.store.protocol import Decide, OpIs, live_document
 FIRST_BACKOFF_S: Final = 1.0
 MAX_BACKOFF_S: Final = 600.0
 """An automatic retry waits twice as long as the one before, up to this."""
+JITTER: Final = 0.25
+"""So much of it more or less, lest what failed together is repeated together."""
+LONGEST_BACKOFF_S: Final = MAX_BACKOFF_S * (1 + JITTER)
 
 MAX_REASON_CHARS: Final = 1000
 """An attempt's error goes to the log only in short: the last one becomes the result."""
@@ -155,18 +159,28 @@ def _ending(
     if failures > retries:
         updates = finish_updates(document, op_index, JobStatus.ERROR, end.result, now)
         return as_changes(job, updates), JobStatus.ERROR.value
-    delay_s = backoff_s(failures) if retry_delay_s is None else max(retry_delay_s, 0.0)
+    delay_s = max(retry_delay_s or 0.0, 0.0)
+    if retry_delay_s is None:
+        delay_s = backoff_s(failures) * jitter(job, op_index, op.get("token"))
     at, values = requeue_updates(document, op_index, retry_at=now / NS_PER_S + delay_s)[0]
     kept = {name: value for name, value in values.items() if name != "token"}
-    text = f"attempt {failures} of {retries + 1} failed, the next in {delay_s:g} s: {end.result!r}"
+    text = (
+        f"attempt {failures} of {retries + 1} failed, the next in {delay_s:.3g} s: {end.result!r}"
+    )
     entry = [timestamp(now), "retry", text[:MAX_REASON_CHARS]]
     logged = Logged(job, op_index, number_entries(document, [entry]))
     return [logged, *as_changes(job, [(at, kept)])], JobStatus.QUEUED.value
 
 
 def backoff_s(failures: int) -> float:
-    """How long to wait after so many failed attempts."""
+    """How long to wait after so many failed attempts, but for the jitter."""
     return min(FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 60), MAX_BACKOFF_S)
+
+
+def jitter(job: int, op_index: int, token: Any) -> float:
+    """A factor from 1 − JITTER to 1 + JITTER: another one for each execution, always the same."""
+    spread = zlib.crc32(f"{job}.{op_index}.{token}".encode()) / 0xFFFF_FFFF
+    return 1 - JITTER + 2 * JITTER * spread
 
 
 def _retries(op: Mapping[str, Any]) -> int:

@@ -54,7 +54,8 @@ def start(  # noqa: PLR0913  # all that recovery must find in the record of the 
     `worker` is `{"pid", "start_time", "boot_id"}`, None for a claim; `retries` and `timeout_s` are
     the unit's defaults, the opcode's own have the first word.  Raises Refused unless it is the
     job's next opcode, queued (or waiting for the locks that it now gets), not before its time, with
-    its dependencies met, in a queue that isn't paused.
+    its dependencies met, in a queue that isn't paused.  The backoff of a failed attempt is the
+    scheduler's affair, who counts it on a clock that nobody can set.
     """
 
     def decide(layer: Layer) -> Reply:

@@ -297,7 +297,7 @@ def test_job_that_waits_for_a_lock_is_waiting_and_says_who_has_it(machine):
     second = client.submit([machine.gated("OP_LOCKED")])
     until(lambda: [1] if client.job(second).status == "waiting" else [])
     [reason] = client.explain(second)
-    assert reason["reason"] == "locks"
+    assert (reason["reason"], reason["jobs"]) == ("locks", [first])
     assert "node1" in reason["text"]
     assert f"job {first}" in reason["text"]
     third = client.submit([machine.gated("OP_LOCKED")])

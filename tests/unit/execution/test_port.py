@@ -11,6 +11,7 @@ from jqueue.errors import DiskFull, InvalidJob, JQueueError
 from jqueue.execution.claims import Claims
 from jqueue.execution.dispatch import Dispatcher
 from jqueue.execution.executions import Options, Worker
+from jqueue.execution.explaining import explain
 from jqueue.execution.loop import Result
 from jqueue.execution.port import greet
 from jqueue.execution.recovery import recover
@@ -20,17 +21,22 @@ from jqueue.execution.wire import WORKER_VERSION
 from jqueue.job.opcode import OpCode
 from jqueue.queue.answer import Answered, answer_of, ask
 from jqueue.queue.clock import SystemClock
-from jqueue.queue.operating import cancel, set_pause
+from jqueue.queue.explain import explain as explain_queue
+from jqueue.queue.operating import cancel, set_drain, set_pause
 from jqueue.queue.submission import Terms, submit_one
 from jqueue.store import livelock, processes
 from jqueue.store.memory import MemoryStore
 
 
 class PortTest(OpCode):
-    pass
+    name: str = ""
 
 
-UNITS = {"OP_PORT_TEST": Unit(PortTest, print)}
+def locks_of(op):
+    return {op.name: "exclusive"} if op.name else {}
+
+
+UNITS = {"OP_PORT_TEST": Unit(PortTest, print, locks_of)}
 
 
 class HandLoop:
@@ -434,3 +440,70 @@ def test_copied_directory_knows_that_the_livelock_is_not_its_own(house):
     house.loop.turn()
     assert house.process.poll() is None
     assert house.op(job)["status"] == "queued"
+
+
+# Explain: what the owner knows beyond the queue itself
+
+
+def told(house, job):
+    """Reasons by their word, with the event that would lift each."""
+    with house.store.snapshot() as moment:
+        document = moment.find(job).document
+        reasons = explain_queue(moment, document, SystemClock().now_ns())
+    return {one["reason"]: one for one in explain(house.runner, reasons, job)}
+
+
+def test_explain_says_whose_turn_is_before(house):
+    first, _ = house.running()
+    second, third = house.submit(), house.submit(priority=10)
+    house.submit(priority=-10)
+    turn = told(house, third)["turn"]
+    assert (turn["jobs"], turn["before"]) == ([first], [4, second])
+    assert turn["until"] == f"one of job {first} ends"
+    assert "jobs 4, 2 are before it" in turn["text"]
+
+
+def test_explain_says_which_process_executes_it_and_that_its_end_is_awaited(house):
+    job, _ = house.running()
+    assert str(house.me.pid) in told(house, job)["running"]["text"]
+    house.process.kill()
+    for _ in range(10):
+        house.loop.wait()
+    dying = told(house, job)["running"]
+    assert "locks stay held" in dying["text"]
+    assert house.held[0].name in dying["until"]
+
+
+def test_explain_says_what_waits_for_locks_and_who_has_them(house):
+    first = house.submit(name="disk")
+    house.hello(house.lock())
+    second = house.submit(name="disk")
+    locks = told(house, second)["locks"]
+    assert (locks["jobs"], locks["until"]) == ([first], f"job {first} ends")
+    assert locks["text"] == f"it waits for disk, which job {first} has"
+
+
+def test_explain_says_that_a_kind_is_unknown_or_its_parameters_do_not_fit(house):
+    unknown = ask(house.store, submit_one([{"OP_ID": "OP_NOBODY"}], Terms(1)))
+    assert "a unit for OP_NOBODY" in told(house, unknown)["kind"]["until"]
+    misfit = house.submit(other=1)
+    assert "other" in told(house, misfit)["parameters"]["text"]
+
+
+def test_explain_says_everything_at_once_and_remarks_on_the_drain(house):
+    first, _ = house.running()
+    job = house.submit(depends=[[first, []]], not_before=10**11, name="x", other=2)
+    ask(house.store, set_pause({"reason": "lunch", "by": "me", "since": 1}))
+    ask(house.store, set_drain({"reason": "moving", "by": "me", "since": 1}))
+    found = told(house, job)
+    assert list(found) == ["paused", "dependency", "not_before", "parameters", "drained"]
+    assert all(one["until"] for one in found.values())
+
+
+def test_explain_says_that_nobody_works_here_or_is_about_to_end(house):
+    job = house.submit()
+    house.runner.options.workers = 0
+    assert list(told(house, job)) == ["workers"]
+    house.runner.options.workers = 1
+    house.runner.crew.stopping = True
+    assert list(told(house, job)) == ["stopping"]

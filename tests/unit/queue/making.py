@@ -16,11 +16,20 @@ class FrozenClock:
 
     def __init__(self, now=NOON):
         self.now = now
+        self.steady = 1000.0
 
     def now_ns(self):
         return self.now
 
+    def steady_s(self):
+        return self.steady
+
     def forward(self, seconds):
+        self.now += int(seconds * NS)
+        self.steady += seconds
+
+    def step(self, seconds):
+        """Somebody sets the clock; no time passes."""
         self.now += int(seconds * NS)
 
 

@@ -143,3 +143,14 @@ def test_the_fate_of_a_target_is_forgotten_with_its_last_dependent():
     queue.cancel(second)
     assert queue.store.find("fate/1") is None
     assert queue.store.find("waited/1") is None
+
+
+def test_a_retry_of_the_target_is_another_job_and_moves_nobodys_dependency():
+    queue = new_queue()
+    queue.submit([delay()])
+    dependent(queue, ["success"])
+    run(queue, 1, ok=False)
+    again = queue.retry(1)
+    assert judge(queue, 2) == "wrongstatus"
+    run(queue, again)
+    assert queue.job(2).status == "error"
