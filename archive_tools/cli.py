@@ -7,6 +7,7 @@ import logging
 import click
 
 from archive_tools.command import Group
+from archive_tools.commands.exporting import export, import_
 from archive_tools.commands.info import info
 from archive_tools.commands.listing import list_jobs
 from archive_tools.commands.packing import pack, unpack
@@ -18,6 +19,8 @@ COMMANDS = (
     list_jobs,
     info,
     verify,
+    export,
+    import_,
     prune,
     pack,
     unpack,
