@@ -1,50 +1,37 @@
 """Commands that change jobs: cancel, change-priority, resolve, archive, autoarchive."""
 
-from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import click
 
-from jqueue.cli.command import Settings, command, one_line, pass_settings
-from jqueue.cli.show import put_json, put_json_array, say
-from jqueue.cli.target import Client
+from jqueue.cli.bulk import Targets, change_chosen, change_each, targets_options
+from jqueue.cli.command import Settings, command, pass_settings
+from jqueue.cli.show import put_json
+from jqueue.cli.terminal import say
 from jqueue.cli.values import AGE, JOB_ID
-from jqueue.errors import JobNotFound
-from jqueue.job.status import PRIORITY_HIGHEST, PRIORITY_LOWEST
+from jqueue.job.status import FINALIZED, PRIORITY_HIGHEST, PRIORITY_LOWEST, JobStatus
 from jqueue.job.transitions import Outcome
 
-Change = Callable[[Client, int], Outcome]
+if TYPE_CHECKING:
+    from jqueue.cli.target import Client
 
-
-def change_each(settings: Settings, ids: Iterable[int], change: Change) -> int:
-    """Change one job after the other, say what became of each, and return the exit code."""
-    answers = []
-    with settings.open() as queue:
-        for job in ids:
-            try:
-                outcome = change(queue, job)
-            except JobNotFound as error:
-                outcome = Outcome(False, one_line(str(error)))
-            answers.append({"id": job, "ok": outcome.ok, "text": outcome.text})
-            if not settings.as_json:
-                say(outcome.text)
-    if settings.as_json:
-        put_json_array(answers)
-    return 0 if all(answer["ok"] for answer in answers) else 1
+OPEN = frozenset(JobStatus) - FINALIZED
 
 
 @command("cancel")
 @click.option("--kill", is_flag=True, help="A running job too: its processes are ended.")
-@click.argument("ids", nargs=-1, required=True, type=JOB_ID, metavar="ID…")
+@targets_options("Cancel", OPEN)
 @pass_settings
 @click.pass_context
-def cancel(context: click.Context, settings: Settings, *, kill: bool, ids: tuple[int, ...]) -> None:
+def cancel(context: click.Context, settings: Settings, *, kill: bool, targets: Targets) -> None:
     """Cancel jobs that have not begun; 1 if one could not be.
 
     \b
     Example:
       jqueue cancel --kill 17
+      jqueue cancel --filter '"OP_COPY" in kinds' --dry-run
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
-    context.exit(change_each(settings, ids, lambda queue, job: queue.cancel(job, kill)))
+    context.exit(change_chosen(settings, targets, lambda queue, job: queue.cancel(job, kill)))
 
 
 @command("change-priority")
@@ -54,11 +41,11 @@ def cancel(context: click.Context, settings: Settings, *, kill: bool, ids: tuple
     required=True,
     help="-20 is most urgent, 19 least.",
 )
-@click.argument("ids", nargs=-1, required=True, type=JOB_ID, metavar="ID…")
+@targets_options("Change the priority of", OPEN)
 @pass_settings
 @click.pass_context
 def change_priority(
-    context: click.Context, settings: Settings, *, priority: int, ids: tuple[int, ...]
+    context: click.Context, settings: Settings, *, priority: int, targets: Targets
 ) -> None:
     """Change the priority of what has not begun of these jobs.
 
@@ -67,7 +54,7 @@ def change_priority(
       jqueue change-priority --priority -15 17 18
     """  # noqa: D301  # as above
     context.exit(
-        change_each(settings, ids, lambda queue, job: queue.change_priority(job, priority))
+        change_chosen(settings, targets, lambda queue, job: queue.change_priority(job, priority))
     )
 
 
@@ -91,20 +78,21 @@ def resolve(context: click.Context, settings: Settings, *, happened: bool | None
 
 
 @command("archive")
-@click.argument("ids", nargs=-1, required=True, type=JOB_ID, metavar="ID…")
+@targets_options("Archive", FINALIZED)
 @pass_settings
 @click.pass_context
-def archive(context: click.Context, settings: Settings, *, ids: tuple[int, ...]) -> None:
+def archive(context: click.Context, settings: Settings, *, targets: Targets) -> None:
     """Move finished jobs to the archive; 1 if one could not be.
 
     \b
     Example:
       jqueue archive 17 18
+      jqueue archive --status success --yes
     """  # noqa: D301  # as above
-    context.exit(change_each(settings, ids, _archive))
+    context.exit(change_chosen(settings, targets, _archive))
 
 
-def _archive(queue: Client, job: int) -> Outcome:
+def _archive(queue: "Client", job: int) -> Outcome:
     if queue.archive(job):
         return Outcome(True, f"Job {job} archived")
     found = queue.job(job)

@@ -1,15 +1,26 @@
 """What all commands share: `--queue` and `--json` before or after the command, errors in a line."""
 
 import contextlib
+import difflib
+import importlib
 import os
-from collections.abc import Callable, Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from jqueue.cli.target import Client, default_path, open_queue
+from jqueue.cli.hints import hint_for, one_line
+from jqueue.cli.terminal import flush, say
 from jqueue.errors import JQueueError
+
+if TYPE_CHECKING:
+    from jqueue.cli.target import Client
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
 
 
 @dataclass
@@ -22,10 +33,14 @@ class Settings:
     @property
     def queue_path(self) -> str:
         """The queue's directory."""
+        from jqueue.cli.target import default_path  # noqa: PLC0415 - help needs no queue
+
         return self.path or default_path()
 
-    def open(self) -> Client:
+    def open(self) -> "Client":
         """Return the queue that is meant."""
+        from jqueue.cli.target import open_queue  # noqa: PLC0415 - as above
+
         return open_queue(self.queue_path)
 
 
@@ -33,24 +48,21 @@ pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 
 @contextlib.contextmanager
-def error_boundary() -> Iterator[None]:
+def error_boundary(settings: Settings) -> Iterator[None]:
     """Turn what a user or the machine did wrong into one line on stderr and exit code 1."""
     try:
         yield
+        flush()
     except JQueueError as error:
-        raise click.ClickException(one_line(str(error))) from error
+        text = one_line(str(error))
+        raise click.ClickException(f"{text}{hint_for(error, settings)}") from error
     except BrokenPipeError:
         # Whoever read the output has seen enough; what is left in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise click.exceptions.Exit(1) from None
+        raise click.exceptions.Exit(EXIT_FAILED) from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise click.ClickException(one_line(f"{where}{error.strerror or error}")) from error
-
-
-def one_line(text: str) -> str:
-    """The text without line ends."""
-    return " ".join(text.split()) or "failed"
 
 
 def _set_path(context: click.Context, option: click.Parameter, value: str | None) -> None:
@@ -72,6 +84,7 @@ def shared_options() -> list[click.Parameter]:
         click.Option(
             ["--queue"],
             metavar="DIR",
+            type=click.Path(),
             expose_value=False,
             callback=_set_path,
             help="The queue's directory; else $JQUEUE_DIR, else the user's own queue.",
@@ -95,23 +108,79 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """The command group: no traceback ever leaves it for a user's mistake."""
+    """The command group: each command is imported when it is asked for, errors are one line."""
 
     command_class = Command
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lazy: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        """`lazy`: where each command is defined, as "module:function", in the order of use."""
         super().__init__(*args, **kwargs)
+        self._lazy = lazy or {}
         self.params.extend(shared_options())
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        del context
+        return list(self._lazy)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Import a command."""
+        del context
+        place = self._lazy.get(name)
+        if place is None:
+            return None
+        module, _, function = place.partition(":")
+        found: click.Command = getattr(importlib.import_module(module), function)
+        return found
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was named, or say which is near."""
+        name = args[0]
+        if name in self._lazy or name.startswith("-") or context.resilient_parsing:
+            return super().resolve_command(context, args)
+        near = difflib.get_close_matches(name, self._lazy, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise click.UsageError(f"No such command {one_line(name)!r:.80}{hint}", context)
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command that was named."""
-        with error_boundary():
+        with error_boundary(context.ensure_object(Settings)):
             return super().invoke(context)
 
-    def list_commands(self, context: click.Context) -> list[str]:
-        """Return the commands in the order of their registration, which is one of use."""
-        del context
-        return list(self.commands)
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the program: no traceback ever leaves it for a user's mistake."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx is not None else "jqueue"
+            say(f"Error: {one_line(error.format_message())} (see {path} --help)")
+            code = EXIT_USAGE
+        except click.ClickException as error:
+            say(f"Error: {error.format_message()}")
+            code = error.exit_code
+        except click.Abort as error:
+            if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+                die_of_interrupt()
+            code = EXIT_FAILED
+        sys.exit(code or 0)
+
+
+def die_of_interrupt() -> NoReturn:
+    """End as SIGINT ends a program: so a shell's loop around it ends too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    sys.exit(128 + signal.SIGINT)
 
 
 Function = Callable[..., Any]

@@ -6,7 +6,9 @@ from typing import Any, Final
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.show import local, put, put_json
+from jqueue.cli.show import put_json
+from jqueue.cli.terminal import flush, put
+from jqueue.cli.times import local
 from jqueue.cli.values import JOB_ID
 from jqueue.errors import WaitTimeout
 from jqueue.job import jsonio
@@ -52,6 +54,7 @@ def put_new_entries(
     for entry in entries[shown.get(op.index, 0) :]:
         _put_entry(settings, op.index, entry, times=times)
     shown[op.index] = len(entries)
+    flush()
 
 
 def _put_entry(settings: Settings, op_index: int, entry: list[Any], *, times: bool) -> None:

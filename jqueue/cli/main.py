@@ -3,47 +3,42 @@
 import click
 
 from jqueue._version import __version__
-from jqueue.cli.changing import archive, autoarchive, cancel, change_priority, resolve
 from jqueue.cli.command import Group
-from jqueue.cli.demo import demo
-from jqueue.cli.logs import log
-from jqueue.cli.operating import drain, pause, resume, undrain
-from jqueue.cli.reading import explain, info, list_jobs, status
-from jqueue.cli.recovering import recover
-from jqueue.cli.running import daemon, run
-from jqueue.cli.submitting import retry, submit
-from jqueue.cli.trees import tree
-from jqueue.cli.waiting import wait
-from jqueue.cli.watching import watch
 
-COMMANDS = (
-    submit,
-    list_jobs,
-    info,
-    tree,
-    log,
-    watch,
-    explain,
-    wait,
-    cancel,
-    change_priority,
-    retry,
-    archive,
-    autoarchive,
-    resolve,
-    drain,
-    undrain,
-    pause,
-    resume,
-    status,
-    daemon,
-    run,
-    recover,
-    demo,
+COMMANDS = {
+    "submit": "submitting:submit",
+    "list": "listing:list_jobs",
+    "info": "reading:info",
+    "tree": "trees:tree",
+    "log": "logs:log",
+    "watch": "watching:watch",
+    "explain": "reading:explain",
+    "wait": "waiting:wait",
+    "cancel": "changing:cancel",
+    "change-priority": "changing:change_priority",
+    "retry": "submitting:retry",
+    "archive": "changing:archive",
+    "autoarchive": "changing:autoarchive",
+    "resolve": "changing:resolve",
+    "drain": "operating:drain",
+    "undrain": "operating:undrain",
+    "pause": "operating:pause",
+    "resume": "operating:resume",
+    "status": "reading:status",
+    "daemon": "running:daemon",
+    "run": "running:run",
+    "recover": "recovering:recover",
+    "completion": "completing:completion",
+    "demo": "demo:demo",
+}
+"""Where each command is, in the order of use: a module of this package and its function."""
+
+
+@click.group(
+    cls=Group,
+    lazy={name: f"jqueue.cli.{place}" for name, place in COMMANDS.items()},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="jqueue")
 def cli() -> None:
     """A durable job queue that lives in a directory.
@@ -53,10 +48,6 @@ def cli() -> None:
       jqueue submit -- rsync -a /home backup:/home
       jqueue list
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
-
-
-for _command in COMMANDS:
-    cli.add_command(_command)
 
 
 def main() -> None:

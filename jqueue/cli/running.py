@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable
 
 import click
 
-from jqueue.cli.command import Function, Settings, command, one_line, pass_settings
-from jqueue.cli.show import printable
+from jqueue.cli.command import Function, Settings, command, pass_settings
+from jqueue.cli.hints import one_line
+from jqueue.cli.terminal import printable
 
 DEFAULT_WORKERS = 2
 

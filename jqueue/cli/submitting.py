@@ -2,17 +2,22 @@
 
 import difflib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from jqueue.cli.command import Settings, command, one_line, pass_settings
-from jqueue.cli.show import put, put_json, say
-from jqueue.cli.target import Client
+from jqueue.cli.bulk import Targets, targets_options
+from jqueue.cli.command import Settings, command, pass_settings
+from jqueue.cli.hints import hint_for, one_line
+from jqueue.cli.show import put_json
+from jqueue.cli.terminal import flush, put, say
 from jqueue.cli.values import DURATION, JOB_ID, MOMENT, OP, VARIABLE
 from jqueue.cli.waiting import wait_for
 from jqueue.errors import InvalidJob, JobNotFound, Refused
 from jqueue.job.status import FINALIZED, SUBMISSION_PRIORITIES, JobStatus
+
+if TYPE_CHECKING:
+    from jqueue.cli.target import Client
 
 Depends = list[list[Any]]
 
@@ -37,7 +42,7 @@ Depends = list[list[Any]]
 @click.option("--cwd", type=click.Path(), help="The command's directory; else this one.")
 @click.option("--env", type=VARIABLE, multiple=True, help="NAME=VALUE for the command, or NAME.")
 @click.option("--wait", is_flag=True, help="Wait for the job's end, as `jqueue wait`.")
-@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARG…]")
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARG...]")
 @pass_settings
 @click.pass_context
 def submit(  # noqa: PLR0913  # as many as a submission has independent facts
@@ -84,28 +89,33 @@ def submit(  # noqa: PLR0913  # as many as a submission has independent facts
 
 @command("retry")
 @click.option("--from-failed", is_flag=True, help="Only from the first unsuccessful opcode on.")
-@click.argument("ids", nargs=-1, required=True, type=JOB_ID, metavar="ID…")
+@targets_options("Retry", {JobStatus.ERROR, JobStatus.CANCELED})
 @pass_settings
 @click.pass_context
 def retry(
-    context: click.Context, settings: Settings, *, from_failed: bool, ids: tuple[int, ...]
+    context: click.Context, settings: Settings, *, from_failed: bool, targets: Targets
 ) -> None:
     """Submit finished jobs again, as new ones, and print their IDs; 1 if one could not be.
+
+    Chosen, not named: those that failed or were canceled.
 
     \b
     Example:
       jqueue retry --from-failed 17
+      jqueue retry --filter '"OP_COPY" in kinds' --since 1d --dry-run
     """  # noqa: D301  # as above
     code = 0
     with settings.open() as queue:
-        for job in ids:
+        ids = targets.resolve(settings, queue)
+        for job in ids or ():
             try:
                 put_id(settings, queue.retry(job, from_failed=from_failed))
             except (JobNotFound, InvalidJob, Refused) as error:
                 # It is this job's own matter; the others may be retried all the same.
-                say(f"Job {job}: {one_line(str(error))}")
+                hint = hint_for(error, settings)
+                say(f"job {job}: {one_line(str(error))}{hint}")
                 code = 1
-    context.exit(code)
+    context.exit(code if ids is not None or targets.dry_run else 1)
 
 
 def put_id(settings: Settings, job: int) -> None:
@@ -114,6 +124,7 @@ def put_id(settings: Settings, job: int) -> None:
         put_json({"id": job})
     else:
         put(str(job))
+        flush()
 
 
 def exec_op(argv: tuple[str, ...], cwd: str | None, env: dict[str, str]) -> dict[str, Any]:
@@ -158,7 +169,7 @@ def complete(
         first.setdefault("not_before", not_before)
 
 
-def warn(queue: Client, inputs: list[dict[str, Any]]) -> None:
+def warn(queue: "Client", inputs: list[dict[str, Any]]) -> None:
     """Say what will keep the job from running."""
     status = queue.status()
     if status.get("pid") is None:

@@ -1,15 +1,20 @@
 """`tree`: a job, the jobs that it submitted, those that they submitted …"""
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.show import put, put_json, row_of
-from jqueue.cli.target import Client
+from jqueue.cli.show import painted_status, put_json, row_of
+from jqueue.cli.terminal import faint, has_unicode, printable, put_painted
+from jqueue.cli.times import ago, now, span
 from jqueue.cli.values import JOB_ID
 from jqueue.job.snapshot import Job
+
+if TYPE_CHECKING:
+    from jqueue.cli.target import Client
 
 Level = tuple[int, Job]
 
@@ -29,12 +34,43 @@ def tree(settings: Settings, *, id: int) -> None:
     if settings.as_json:
         put_json(nested(family))
         return
-    for depth, job in family:
-        archived = " (archived)" if job.archived else ""
-        put(f"{'  ' * depth}{job.id} {job.status}{archived} {', '.join(job.summary)}")
+    for branch, (_, job) in zip(branches(family), family, strict=True):
+        put_painted(f"{branch}{_line(job)}")
+    if len(family) > 1:
+        counts = Counter(str(job.status) for _, job in family)
+        parts = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+        put_painted(faint(f"{len(family)} jobs: {parts}"))
 
 
-def walk(queue: Client, root: Job) -> Iterator[Level]:
+def _line(job: Job) -> str:
+    archived = " (archived)" if job.archived else ""
+    summary = printable(", ".join(job.summary))
+    return f"{job.id} {painted_status(job.status)}{archived} {summary}{faint(_times(job))}"
+
+
+def _times(job: Job) -> str:
+    if job.started is None:
+        return f"  submitted {ago(job.received, now())}"
+    if job.ended is None:
+        return f"  began {ago(job.started, now())}"
+    return f"  took {span((job.ended - job.started).total_seconds())}, {ago(job.ended, now())}"
+
+
+def branches(family: list[Level]) -> list[str]:
+    """The lines that lead from each job to its parent."""
+    tee, corner, bar = ("├─ ", "└─ ", "│  ") if has_unicode() else ("|- ", "`- ", "|  ")
+    made: list[str] = []
+    later: set[int] = set()
+    """The depths at which a brother follows below."""
+    for depth, _ in reversed(family):
+        later = {one for one in later if one <= depth}
+        path = "".join(bar if at in later else "   " for at in range(1, depth))
+        made.append(f"{path}{tee if depth in later else corner}" if depth else "")
+        later.add(depth)
+    return made[::-1]
+
+
+def walk(queue: "Client", root: Job) -> Iterator[Level]:
     """Yield the family with the depth of each, parents before their children."""
     stack = [(0, root)]
     while stack:

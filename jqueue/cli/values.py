@@ -90,6 +90,19 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic in recent cl
             )
 
 
+class Past(Moment):
+    """A moment, or a duration ago."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return a Unix time."""
+        if isinstance(value, str) and _DURATION.fullmatch(value) and value[-1] in "smhdw":
+            now_s = datetime.now().astimezone().timestamp()
+            return now_s - Duration().convert(value, param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class OpJson(click.ParamType):  # type: ignore[type-arg]  # generic in recent clicks only
     """One opcode as a JSON object."""
 
@@ -135,5 +148,6 @@ JOB_ID = JobIdType()
 DURATION = Duration()
 AGE = Age()
 MOMENT = Moment()
+PAST = Past()
 OP = OpJson()
 VARIABLE = Variable()

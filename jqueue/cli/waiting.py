@@ -7,7 +7,8 @@ from typing import Final
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.show import put_json_array, row_of, say
+from jqueue.cli.show import put_json_array, row_of
+from jqueue.cli.terminal import say
 from jqueue.cli.values import DURATION, JOB_ID
 from jqueue.errors import WaitTimeout
 from jqueue.job.snapshot import Job
@@ -23,7 +24,7 @@ OPEN = frozenset(JobStatus) - FINALIZED
 @command("wait")
 @click.option("--idle", is_flag=True, help="Wait until no job is unfinished.")
 @click.option("--timeout", "timeout_s", type=DURATION, help="Give up then, with exit code 3.")
-@click.argument("ids", nargs=-1, type=JOB_ID, metavar="[ID…]")
+@click.argument("ids", nargs=-1, type=JOB_ID, metavar="[ID]...")
 @pass_settings
 @click.pass_context
 def wait(

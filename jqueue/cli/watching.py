@@ -6,7 +6,8 @@ import click
 
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.logs import LOOK_S, put_new_entries
-from jqueue.cli.show import put, put_json
+from jqueue.cli.show import put_json
+from jqueue.cli.terminal import flush, put
 from jqueue.cli.values import JOB_ID
 from jqueue.errors import WaitTimeout
 from jqueue.job.snapshot import Job
@@ -69,3 +70,4 @@ class Seen:
             put_json({"op": op_index, "status": status})
         else:
             put(f"{name}: {status}")
+            flush()

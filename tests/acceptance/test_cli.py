@@ -109,9 +109,12 @@ def test_tree_shows_children_of_both_kinds(machine, shell):
     machine.start()
     parent = shell.submit(machine.note(children=2, submit=1))
     shell("wait", "--idle")
-    lines = shell("tree", parent)[0].splitlines()
-    assert [line.split()[:2] for line in lines] == [[str(job), "success"] for job in (1, 2, 3, 4)]
-    assert [line.startswith("  ") for line in lines] == [False, True, True, True]
+    *lines, total = shell("tree", parent)[0].splitlines()
+    assert [line.strip("|-`├─└ ").split()[:2] for line in lines] == [
+        [str(job), "success"] for job in (1, 2, 3, 4)
+    ]
+    assert [line[0].isdigit() for line in lines] == [True, False, False, False]
+    assert total == "4 jobs: 4 success"
     shell("archive", 3)
     family = shell.json("tree", parent)
     assert [(child["id"], child["archived"]) for child in family["children"]] == [

@@ -8,7 +8,7 @@ def test_cancel_says_what_became_of_each(shell):
     result = shell("cancel", 1, 2, code=1)
     assert result.stdout == ""
     assert "canceled" in result.stderr.splitlines()[0]
-    assert "Job 2" in result.stderr.splitlines()[1]
+    assert "no job 2: the newest in" in result.stderr.splitlines()[1]
     assert shell.json("list")[0]["status"] == "canceled"
     [answer] = shell.json("cancel", 1, code=1)
     assert (answer["id"], answer["ok"]) == (1, False)
