@@ -9,8 +9,6 @@ from jqueue.cli.command import Function, Settings, command, pass_settings
 from jqueue.cli.hints import one_line
 from jqueue.cli.terminal import printable
 
-DEFAULT_WORKERS = 2
-
 
 def _running_options(least_workers: int) -> Callable[[Function], Function]:
     """Add what both commands take."""
@@ -19,9 +17,7 @@ def _running_options(least_workers: int) -> Callable[[Function], Function]:
         function = click.option(
             "--workers",
             type=click.IntRange(min=least_workers),
-            default=DEFAULT_WORKERS,
-            show_default=True,
-            help="How many opcodes run at once.",
+            help="How many opcodes run at once; else as config.toml says, else 2.",
         )(function)
         return click.option(
             "--load",
@@ -37,7 +33,7 @@ def _running_options(least_workers: int) -> Callable[[Function], Function]:
 @command("daemon")
 @_running_options(0)
 @pass_settings
-def daemon(settings: Settings, *, sources: tuple[str, ...], workers: int) -> None:
+def daemon(settings: Settings, *, sources: tuple[str, ...], workers: int | None) -> None:
     """Own the queue and run its jobs, in the foreground, until SIGTERM or SIGINT.
 
     SIGTERM: start nothing, wait for what runs; again: at once. With --workers 0 jobs are accepted
@@ -53,7 +49,7 @@ def daemon(settings: Settings, *, sources: tuple[str, ...], workers: int) -> Non
 @command("run")
 @_running_options(1)
 @pass_settings
-def run(settings: Settings, *, sources: tuple[str, ...], workers: int) -> None:
+def run(settings: Settings, *, sources: tuple[str, ...], workers: int | None) -> None:
     """Run the queue's jobs until nothing runs or can start.
 
     \b
@@ -63,10 +59,11 @@ def run(settings: Settings, *, sources: tuple[str, ...], workers: int) -> None:
     _serve(settings, sources, workers, until_idle=True)
 
 
-def _serve(settings: Settings, sources: Iterable[str], workers: int, *, until_idle: bool) -> None:
+def _serve(
+    settings: Settings, sources: Iterable[str], workers: int | None, *, until_idle: bool
+) -> None:
     # Imported here: no other command needs what runs jobs.
     from jqueue.daemon.main import serve  # noqa: PLC0415
-    from jqueue.execution.executions import Options  # noqa: PLC0415
 
     logging.basicConfig(
         level=logging.WARNING if until_idle else logging.INFO,
@@ -74,7 +71,7 @@ def _serve(settings: Settings, sources: Iterable[str], workers: int, *, until_id
     )
     for source in sources:
         load_units(source)
-    serve(settings.queue_path, options=Options(workers=workers), until_idle=until_idle)
+    serve(settings.queue_path, workers=workers, until_idle=until_idle)
 
 
 def load_units(source: str) -> None:

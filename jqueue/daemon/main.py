@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import signal
 import sys
@@ -10,9 +11,12 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from jqueue.daemon.config import NAME as CONFIG
+from jqueue.daemon.config import Config
+from jqueue.daemon.config import read as read_config
 from jqueue.daemon.jobqueue import JobQueue
 from jqueue.daemon.owner import Isolation, Owner
-from jqueue.errors import JQueueError, OutcomeUnknown
+from jqueue.errors import JQueueError, OutcomeUnknown, QueueFailed
 from jqueue.execution.executions import Options
 from jqueue.execution.units import load
 
@@ -20,8 +24,6 @@ _log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S: Final = 10.0
 """A starting daemon waits so long for whoever owns the queue for a moment."""
-STOP_LIMIT_S: Final = 60.0
-"""After SIGTERM running opcodes may take so long; what runs then is left to the next daemon."""
 
 
 def serve(  # noqa: PLR0913 - an operator's independent settings
@@ -29,13 +31,14 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
     *,
     sources: Iterable[str] = (),
     options: Options | None = None,
+    workers: int | None = None,
     isolation: Isolation = "process",
     until_idle: bool = False,
-    durability: str = "full",
-    files: str = "now",
+    durability: str | None = None,
+    files: str | None = None,
     create: bool = True,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
-    stop_limit_s: float = STOP_LIMIT_S,
+    stop_limit_s: float | None = None,
     ready: Callable[[JobQueue], None] = lambda _queue: None,
 ) -> None:
     """Own the queue at `path` and run it in the foreground; returns after an orderly stop.
@@ -43,11 +46,15 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
     SIGTERM: start nothing, wait for what runs up to `stop_limit_s`, leave the rest to the next
     daemon; a second one: at once.  SIGINT: end the workers; what ran is queued again.  After a
     failure of the disk the queue is opened anew, as often as that works; `ready` is called each
-    time that it is open and listens.
+    time that it is open and listens.  What is None here is as `config.toml` says (see `config`).
 
     Raises what `JobQueue.open` raises, ImportError and whatever else the sources raise.
     """
-    options = options or Options()
+    config = read_config(path)
+    options = options or config.options(workers)
+    durability, files = durability or config.durability, files or config.files
+    limit_s = config.stop_limit_s if stop_limit_s is None else stop_limit_s
+    _load_configured(path, config)
     for source in sources:
         load(source)
     _raise_descriptor_limit()
@@ -63,7 +70,7 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
             try:
                 owner = queue.prepare(options, isolation, until_idle=until_idle)
                 if threading.current_thread() is threading.main_thread():
-                    handle_signals(owner, stop_limit_s)
+                    handle_signals(owner, limit_s)
                 ready(queue)
                 queue.run_prepared(owner)
             except OutcomeUnknown as error:
@@ -71,6 +78,18 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
                 timeout_s = LOCK_TIMEOUT_S
             else:
                 return
+
+
+def _load_configured(queue: str, config: Config) -> None:
+    """Load what `config.toml` names; files are found from the queue's directory."""
+    for source in config.load:
+        is_file = source.endswith(".py") or os.sep in source
+        try:
+            load(os.path.join(queue, source) if is_file else source)
+        except Exception as error:
+            # Whatever the user's code raises, it is the user's to mend.
+            text = f"{os.path.join(queue, CONFIG)}: {source} can't be loaded"
+            raise QueueFailed(f"{text}: {type(error).__name__}: {error}", path=queue) from error
 
 
 def handle_signals(owner: Owner, stop_limit_s: float) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -166,6 +167,19 @@ def test_run_goes_on_for_the_children_and_leaves_what_cannot_start(machine, shel
     shell("run", "--load", UNITS, "--workers", 1)
     statuses = [job["status"] for job in shell.json("list")]
     assert statuses == ["success", "queued", "success", "success"]
+
+
+def test_settings_load_units_as_seen_from_the_queue_and_an_unknown_one_is_a_line(machine, shell):
+    shell.submit(machine.note())
+    (machine.queue.parent / "units.py").write_text(Path(UNITS).read_text())
+    config = machine.queue / "config.toml"
+    config.write_text('workers = 1\nload = ["../units.py"]\n')
+    shell("run")
+    assert [job["status"] for job in shell.json("list")] == ["success"]
+    config.write_text("worker = 1\n")
+    _, err = shell("run", code=1)
+    assert err.count("\n") == 1
+    assert "unknown setting 'worker'; is workers meant?" in err
 
 
 def test_run_on_an_empty_queue_ends_at_once(machine, shell):
