@@ -1,41 +1,38 @@
-"""What is wrong with a queue directory, each finding with a stable code and its place.
+"""What is wrong with a queue directory: each finding with a stable code and its place.
 
-journal-corrupt    something that was durable is damaged or missing
-journal-torn       the end of the journal was never acknowledged; the next opening ignores it
-format             a version or journal format this program does not know
-job-unreadable     a job file that can't be read as the job its name says
-job-twin           a job both live and archived
-archive-misplaced  an archived job in the wrong directory
-serial             a serial file that is no number, or lower than a job's ID
-dependency         an unfinished job that depends on a job that is nowhere
-foreign            a file that is none of the queue's; it is left alone
+Nothing is changed.  Beside a live owner, what it changed while we looked is not judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any
 
-from jqueue.errors import FormatTooNew, QueueCorrupt
-from jqueue.job.ids import archive_dir, job_file_name, parse_job_file_name
-from jqueue.job.state import Place, job_dependencies
-from jqueue.store import opening
-from jqueue.store.disk import TEMP_NAME
-from jqueue.store.offline import OfflineQueue
-
-_KNOWN: Final = frozenset(
-    {"version", "serial", "drain", "pause", "lock", "owner", "socket", "config.toml"}
-    | {"archive", "journal", "livelocks", "quarantine"}
+from archive_tools.check_files import Relations, against_journal
+from archive_tools.check_job import Facts, check_file
+from archive_tools.check_journal import JournalFacts, check_journal
+from archive_tools.check_names import (
+    check_archive,
+    check_flags,
+    check_permissions,
+    check_root,
+    check_serial,
 )
+from archive_tools.findings import Finding, found
+from archive_tools.parallel import in_chunks
+from jqueue.errors import FormatTooNew, JQueueError, QueueCorrupt, QueueFailed
+from jqueue.job.ids import archive_dir, parse_job_file_name
+from jqueue.job.state import Entry
+from jqueue.store import opening
+from jqueue.store.disk import QuietDisk
+from jqueue.store.index import INDEX, claim_order
+from jqueue.store.lock import is_owned
+from jqueue.store.segment import JOURNAL
 
-
-class Finding(NamedTuple):
-    """One thing that is wrong: a stable code, where, and what, in one line."""
-
-    code: str
-    path: str
-    text: str
+Place = tuple[str, int, bool]
+"""Path, job, archived."""
 
 
 def verify(path: Path) -> list[Finding]:
@@ -43,85 +40,184 @@ def verify(path: Path) -> list[Finding]:
 
     Raises QueueFailed if there is no directory to read.
     """
-    try:
-        with OfflineQueue(path) as queue:
-            return list(_findings(queue))
-    except QueueCorrupt as error:
-        return [Finding("journal-corrupt", str(getattr(error, "path", path)), str(error))]
-    except FormatTooNew as error:
-        return [Finding("format", str(getattr(error, "path", path)), str(error))]
+    if not path.is_dir():
+        raise QueueFailed(f"{path}: there is no queue", path=str(path))
+    with QuietDisk(path) as disk:
+        try:
+            opening.check_version(disk)
+        except FormatTooNew as error:
+            return [found("format", "version", str(error))]
+        return _Verification(disk).run()
 
 
-def _findings(queue: OfflineQueue) -> Iterator[Finding]:
-    journal = queue.found.journal
-    if journal is not None and journal.torn is not None and not queue.owned:
-        yield Finding("journal-torn", journal.newest.path, journal.torn)
-    yield from _jobs(queue)
-    yield from _archive(queue)
-    yield from _serial(queue)
-    for name in sorted(queue.disk.names()):
-        if (
-            name not in _KNOWN
-            and parse_job_file_name(name) is None
-            and not TEMP_NAME.fullmatch(name)
-        ):
-            yield Finding("foreign", name, f"{name!r} is none of the queue's files; left alone")
+class _Verification:
+    def __init__(self, disk: QuietDisk) -> None:
+        self.disk = disk
+        self.owned = is_owned(disk.path)
+        self.journal = JournalFacts()
+        self.has_journal = opening.has_journal(disk)
+        self.relations = Relations()
+        self.stamped: list[tuple[int, str, int]] = []
+        self.findings: list[Finding] = []
 
+    def run(self) -> list[Finding]:
+        places = list(self._places())
+        compared: list[Finding] = []
+        if self.has_journal:
 
-def _jobs(queue: OfflineQueue) -> Iterator[Finding]:
-    for job in queue.job_ids():
-        name = job_file_name(job)
-        entry = queue.find(job)
-        if entry is None:
-            yield Finding("job-unreadable", name, f"job {job} has neither a file nor a record")
-        elif entry.place is Place.QUARANTINE:
-            reason = queue.damaged.get(job) or _reason(queue, name, job)
-            yield Finding("job-unreadable", name, f"{name}: {reason}")
-        elif entry.place is Place.LIVE and entry.document is not None:
-            for target in sorted(job_dependencies(entry.document)):
-                if job in queue.open_ids() and queue.find(target) is None:
-                    yield Finding("dependency", name, f"job {job} depends on job {target}: nowhere")
+            def on_last(job: int, entry: Entry) -> None:
+                compared.extend(against_journal(self.disk, job, entry, self.journal))
 
+            check_journal(self.disk, owned=self.owned, on_last=on_last, facts=self.journal)
+            self.findings += self.journal.findings
+        self.findings += check_root(self.disk)
+        self.findings += check_archive(self.disk)
+        self._files(places)
+        if self.journal.whole:
+            self.findings += compared
+        self._newer()
+        self._state(places)
+        self.findings += check_permissions(self.disk, self._paths(places))
+        return self._settled()
 
-def _reason(queue: OfflineQueue, path: str, job: int) -> str:
-    try:
-        opening.read_document(queue.disk, path, job)
-    except (opening.Damaged, FileNotFoundError) as error:
-        return str(error)
-    return "unreadable"
-
-
-def _archive(queue: OfflineQueue) -> Iterator[Finding]:
-    live = set(queue.job_ids())
-    for number in opening.archive_numbers(queue.disk):
-        directory = f"archive/{number}"
-        for name in sorted(queue.disk.names(directory)):
+    def _places(self) -> Iterator[Place]:
+        for name in self.disk.names():
             job = parse_job_file_name(name)
-            path = f"{directory}/{name}"
-            if job is None:
-                yield Finding("foreign", path, f"{path!r} is no archived job; left alone")
-            elif archive_dir(job) != directory:
-                yield Finding(
-                    "archive-misplaced", path, f"{path}: job {job} belongs in {archive_dir(job)}"
-                )
-            elif job in live:
-                yield Finding("job-twin", path, f"job {job} is both live and archived")
-            else:
-                try:
-                    opening.read_document(queue.disk, path, job)
-                except opening.Damaged as error:
-                    yield Finding("job-unreadable", path, f"{path}: {error}")
+            if job is not None:
+                self.relations.live.add(job)
+                yield name, job, False
+        for number in opening.archive_numbers(self.disk):
+            directory = f"archive/{number}"
+            for name in self.disk.names(directory):
+                job = parse_job_file_name(name)
+                if job is not None and archive_dir(job) == directory:
+                    self.relations.archived.add(job)
+                    yield f"{directory}/{name}", job, True
+
+    def _files(self, places: list[Place]) -> None:
+        work = partial(_check_chunk, str(self.disk.path), ganeti=not self.has_journal)
+        for facts, findings in in_chunks(work, places):
+            for finding in findings:
+                if finding.job is not None and finding.code.startswith("job-"):
+                    self.relations.unreadable.add(finding.job)
+            self.findings += findings
+            if facts is not None:
+                self.relations.add(facts)
+                if facts.lsn:
+                    self.stamped.append((facts.lsn, facts.path, facts.job))
+
+    def _newer(self) -> None:
+        """Note files that reflect what the journal does not hold."""
+        if self.has_journal and self.journal.mode != "process":
+            for lsn, path, job in self.stamped:
+                if lsn > self.journal.last_lsn:
+                    end = self.journal.last_lsn
+                    text = f"{path}: job {job} reflects LSN {lsn}, the journal ends at {end}"
+                    self.findings.append(found("job-newer", path, text, job=job, lsn=lsn))
+        elif not self.has_journal and self.stamped:
+            text = f"{JOURNAL}: missing, though job files reflect LSN {max(self.stamped)[0]}"
+            self.findings.append(found("journal-missing", JOURNAL, text, lsn=max(self.stamped)[0]))
+
+    def _state(self, places: list[Place]) -> None:
+        """Check what an opening would make of it: serial, flags, index, relations."""
+        highest = max((job for _, job, _ in places), default=0)
+        values: dict[Any, Any] | None = None
+        try:
+            state = opening.find(self.disk)
+            values = state.values
+            if state.index is None and self.disk.exists(INDEX):
+                self.findings.append(found("index", INDEX, f"{INDEX}: damaged or out of date"))
+            if state.index is not None and not self.owned:
+                self.findings += _index(values, opening.find(self.disk, use_index=False).values)
+        except FormatTooNew as error:
+            self._once("format", JOURNAL, error)
+        except QueueCorrupt as error:
+            code = "journal-missing" if not self.has_journal else "journal-corrupt"
+            self._once(code, JOURNAL, error)
+        except (JQueueError, OSError) as error:
+            self.findings.append(found("unreadable", "", str(error)))
+        serial = None if values is None or not self.has_journal else values.get("serial") or 0
+        caught_up = self.journal.reflects >= self.journal.last_lsn and not self.owned
+        if caught_up or not self.has_journal:
+            self.findings += check_serial(self.disk, highest=highest, serial=serial)
+        if caught_up and self.has_journal and values is not None:
+            self.findings += check_flags(self.disk, values)
+        known = self.relations
+        self.findings += known.findings(max(highest, serial or 0, self._serial_file()))
+
+    def _serial_file(self) -> int:
+        try:
+            text = self.disk.read("serial", 64)
+        except OSError:
+            return 0
+        return int(text) if text.strip().isdigit() else 0
+
+    def _once(self, code: str, path: str, error: JQueueError) -> None:
+        kinds = {"format", "journal-missing"}
+        if not any(f.code in kinds or f.code.startswith("journal-") for f in self.findings):
+            offset, lsn = getattr(error, "offset", None), getattr(error, "lsn", None)
+            self.findings.append(found(code, path, str(error), offset=offset, lsn=lsn))
+
+    def _paths(self, places: Iterable[Place]) -> list[str]:
+        names = [name for name in self.disk.names() if parse_job_file_name(name) is None]
+        kept = (
+            [f"{JOURNAL}/{name}" for name in self.disk.names(JOURNAL)] if self.has_journal else []
+        )
+        archives = [f"archive/{number}" for number in opening.archive_numbers(self.disk)]
+        return [*names, *kept, *archives, *(path for path, _, _ in places)]
+
+    def _settled(self) -> list[Finding]:
+        """Leave out what a live owner may have changed since the journal was read."""
+        if not self.owned:
+            return self.findings
+        touched: set[int] = set()
+        later = check_journal(
+            self.disk, owned=True, on_last=lambda job, entry: _note(touched, job, entry, self)
+        )
+        moved = later.last_lsn > self.journal.last_lsn
+        return [
+            finding
+            for finding in self.findings
+            if not (moved and finding.job is None and finding.code in _MOVING)
+            and finding.job not in touched
+        ]
 
 
-def _serial(queue: OfflineQueue) -> Iterator[Finding]:
-    highest = max(queue.job_ids(archived=True), default=0)
-    try:
-        text = queue.disk.read("serial", 64).decode("ascii", "replace").strip()
-    except FileNotFoundError:
-        if highest and queue.found.journal is None:
-            yield Finding("serial", "serial", f"missing, though job {highest} exists")
-        return
-    if not (text.isascii() and text.isdigit()):
-        yield Finding("serial", "serial", f"not a number: {text!r:.60}")
-    elif int(text) < highest and queue.found.journal is None:
-        yield Finding("serial", "serial", f"serial {text} is lower than the ID of job {highest}")
+_MOVING = frozenset({"temp", "index", "watermark", "journal-torn", "journal-missing"})
+"""What is there for a moment while an owner works."""
+
+
+def _note(touched: set[int], job: int, entry: Entry, seen: _Verification) -> None:
+    if entry.lsn > seen.journal.reflects:
+        touched.add(job)
+
+
+def _check_chunk(
+    root: str, places: list[Place], *, ganeti: bool
+) -> list[tuple[Facts | None, list[Finding]]]:
+    with QuietDisk(root) as disk:
+        return [
+            check_file(disk, path, job, archived=archived, ganeti=ganeti)
+            for path, job, archived in places
+        ]
+
+
+def _index(indexed: dict[Any, Any], scanned: dict[Any, Any]) -> Iterator[Finding]:
+    """Compare what opening by the index came to with what a scan of all files comes to."""
+    order, scan = claim_order(indexed), claim_order(scanned)
+    for _, job in sorted(set(order) ^ set(scan))[:10]:
+        text = f"{INDEX}: says something else of job {job} than its file"
+        yield found("index-wrong", INDEX, text, job=job)
+    for key in sorted(key for key in {*indexed, *scanned} if isinstance(key, str)):
+        derived = key.startswith(("count/", "unique/", "retry/", "waited/")) or key == "serial"
+        if derived and (indexed.get(key) or 0) != (scanned.get(key) or 0):
+            text = f"{INDEX}: {key} is {indexed.get(key)}, the files say {scanned.get(key)}"
+            yield found("index-wrong", INDEX, text)
+
+
+def is_clean(findings: Iterable[Finding]) -> bool:
+    """Say whether there is nothing but notes."""
+    return all(finding.level == "note" for finding in findings)
+
+
+__all__ = ["Finding", "is_clean", "verify"]

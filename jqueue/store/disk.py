@@ -277,6 +277,8 @@ class RealDisk(Disk):
         self._directories: OrderedDict[str, _Descriptor] = OrderedDict()
         self._overwritten: dict[str, _Descriptor] = {}
         self._exchange_works = True
+        self._reading = _READ
+        self._listing = _DIRECTORY
 
     def __enter__(self) -> Self:
         return self
@@ -294,7 +296,7 @@ class RealDisk(Disk):
     # Reading
 
     def read(self, path: str, limit: int) -> bytes:
-        fd, status = self._open_regular(path, _READ)
+        fd, status = self._open_regular(path, self._reading)
         try:
             if status.st_size > limit:
                 raise FileTooLarge(errno.EFBIG, f"file is longer than {limit} bytes", path)
@@ -311,7 +313,7 @@ class RealDisk(Disk):
             os.close(fd)
 
     def read_range(self, path: str, offset: int, size: int) -> bytes:
-        fd, _ = self._open_regular(path, _READ)
+        fd, _ = self._open_regular(path, self._reading)
         try:
             data = b""
             while len(data) < size and (
@@ -343,7 +345,7 @@ class RealDisk(Disk):
 
     def names(self, path: str = "") -> list[str]:
         # A fresh description: threads that list one share its position, and would share the names.
-        fd = os.open(".", _DIRECTORY, dir_fd=self._directory(path).fd)
+        fd = os.open(".", self._listing, dir_fd=self._directory(path).fd)
         try:
             return os.listdir(fd)
         finally:
@@ -542,6 +544,35 @@ class RealDisk(Disk):
             flags,
         )
         return ctypes.get_errno() if result != 0 else 0
+
+
+class QuietDisk(RealDisk):
+    """A queue directory that is looked at only: even the times of access stay as they are.
+
+    Where the system does not allow that (the files are another user's) they are read all the same.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
+        try:
+            os.close(os.open(".", _DIRECTORY | os.O_NOATIME, dir_fd=self.fd))
+        except PermissionError:
+            return
+        self._reading = _READ | os.O_NOATIME
+        self._listing = _DIRECTORY | os.O_NOATIME
+
+    def _open_regular(self, path: str, flags: int) -> tuple[int, os.stat_result]:
+        try:
+            return super()._open_regular(path, flags)
+        except PermissionError:
+            return super()._open_regular(path, flags & ~os.O_NOATIME)
+
+    def names(self, path: str = "") -> list[str]:
+        try:
+            return super().names(path)
+        except PermissionError:
+            self._listing = _DIRECTORY
+            return super().names(path)
 
 
 def make_root(path: str | os.PathLike[str], *, file_mode: int = PRIVATE_FILE) -> None:

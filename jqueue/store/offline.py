@@ -17,7 +17,7 @@ from jqueue.job.ids import parse_job_file_name
 from jqueue.job.snapshot import Job
 from jqueue.job.state import Key, Place, is_open
 from jqueue.store import opening
-from jqueue.store.disk import RealDisk
+from jqueue.store.disk import QuietDisk
 from jqueue.store.lock import is_owned
 from jqueue.store.packed import Packs
 from jqueue.store.segment import JOURNAL, Journal, segment_numbers
@@ -37,7 +37,7 @@ class OfflineQueue:
         self.path = Path(path)
         if not self.path.is_dir():
             raise QueueFailed(f"{self.path}: there is no queue", path=str(self.path))
-        self.disk = RealDisk(self.path)
+        self.disk = QuietDisk(self.path)
         self.packs = Packs(self.disk)
         self.owned = is_owned(self.path)
         self.found = self._read()

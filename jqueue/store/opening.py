@@ -71,6 +71,8 @@ def check_version(disk: Disk) -> None:
         text = disk.read("version", 64).decode("ascii", "replace").strip()
     except FileNotFoundError:
         return
+    except (FileTooLarge, NotRegular) as error:
+        text = str(error.strerror)
     if text != VERSION:
         path = str(disk.path / "version")
         raise FormatTooNew(
@@ -79,24 +81,26 @@ def check_version(disk: Disk) -> None:
         )
 
 
-def find(disk: Disk, *, bound: Callable[[Journal], int] | None = None) -> Found:
+def find(
+    disk: Disk, *, bound: Callable[[Journal], int] | None = None, use_index: bool = True
+) -> Found:
     """Return what the directory holds, changing nothing.
 
     `bound` gives the last LSN to show, for a reader beside a live owner; without it, all that an
-    opening keeps.
+    opening keeps.  Without `use_index` the job files are scanned, as if there were none.
 
     Raises QueueCorrupt or FormatTooNew as `read_journal`, and QueueCorrupt where job files speak of
     a journal that is missing.
     """
     check_version(disk)
-    if not _has_journal(disk):
+    if not has_journal(disk):
         found = Found({})
         _scan(disk, found)
         return found
     journal = read_journal(disk)
     if journal.torn:
         _log.warning("%s", journal.torn)
-    index = read_index(disk, journal)
+    index = read_index(disk, journal) if use_index else None
     values = index.state() if index is not None else {}
     derived = index.lsn if index is not None else None
     last = journal.last_lsn if bound is None else bound(journal)
@@ -113,7 +117,7 @@ def find(disk: Disk, *, bound: Callable[[Journal], int] | None = None) -> Found:
     return found
 
 
-def _has_journal(disk: Disk) -> bool:
+def has_journal(disk: Disk) -> bool:
     """Say whether the queue ever had a journal.
 
     An empty directory is what a crash leaves before the first segment is born; everything else

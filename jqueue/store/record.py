@@ -7,7 +7,9 @@ holds no raw newline, so a line is a record and a record a line.  FORMAT.md has 
 
 from __future__ import annotations
 
+import re
 import zlib
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -24,6 +26,7 @@ So that memory for one record is bounded when it is read back.
 HEADER_SEED: Final = zlib.crc32(b"jqueue journal")
 
 _CHECKSUM_BYTES: Final = 8
+_RECORD: Final = re.compile(rb'[0-9a-f]{8} \{"lsn":')
 _SPACE: Final = ord(b" ")
 _LINE_OVERHEAD: Final = _CHECKSUM_BYTES + 2
 
@@ -78,6 +81,26 @@ def decode_line(line: bytes, start: int) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def decode_within(line: bytes, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield offset and value of each whole record that stands inside a bad line, not at its start.
+
+    Where the bytes between two records were damaged, the second is whole still: its JSON ends where
+    a checksum says so, at the end of the line or before what looks like the next record.
+    """
+    begins = [match.start() for match in _RECORD.finditer(line)]
+    for at, begin in enumerate(begins):
+        ends = {len(line), *(end - 1 for end in begins[at + 1 : at + 2])}
+        for end in sorted(ends):
+            value = decode_line(line[begin:end], start)
+            if (begin or end < len(line)) and value is not None and _is_record(value):
+                yield begin, value
+                break
+
+
+def _is_record(value: dict[str, Any]) -> bool:
+    return isinstance(value.get("lsn"), int) and isinstance(value.get("durable"), int)
 
 
 def encode_header(header: Header) -> bytes:

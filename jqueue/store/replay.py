@@ -69,7 +69,7 @@ def resume(
         if not after < found.lsn <= until:
             continue
         try:
-            _replay_record(result, segment, found, derived_after)
+            replay_record(result, segment, found, derived_after)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise QueueCorrupt(
                 f"{segment.path}: the record of LSN {found.lsn} at offset {found.offset} makes no"
@@ -80,9 +80,13 @@ def resume(
             ) from error
 
 
-def _replay_record(
+def replay_record(
     result: Replayed, segment: Segment, found: Found, derived_after: int | None
 ) -> None:
+    """Carry out one record; raises ValueError, KeyError, TypeError or AttributeError if not.
+
+    `result.held` has an entry for the segment.
+    """
     record = found.value
     held = result.held[segment.number]
     for document in record.get("base", ()):

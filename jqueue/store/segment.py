@@ -14,7 +14,15 @@ from typing import Any, Final, NamedTuple
 
 from jqueue.errors import FormatTooNew, QueueCorrupt
 from jqueue.store.disk import Disk
-from jqueue.store.record import FORMAT, MAX_RECORD_BYTES, Header, decode_header, decode_line, seed
+from jqueue.store.record import (
+    FORMAT,
+    MAX_RECORD_BYTES,
+    Header,
+    decode_header,
+    decode_line,
+    decode_within,
+    seed,
+)
 
 JOURNAL: Final = "journal"
 WATERMARK: Final = "journal/watermark"
@@ -142,11 +150,23 @@ def _read_records(segment: Segment, data: bytes, offset: int) -> None:
                 if segment.bad_offset is None:
                     segment.bad_offset = offset
                 segment.later.append(found)
-        elif segment.bad_offset is None:
-            segment.bad_offset = offset
+        else:
+            if segment.bad_offset is None:
+                segment.bad_offset = offset
+            _note_within(segment, data[offset : end if end >= 0 else None], offset, start)
         if end < 0:
             break
         offset = end + 1
+
+
+def _note_within(segment: Segment, line: bytes, offset: int, start: int) -> None:
+    """Note whole records inside a bad line: a damaged line end hides neither them nor their claims.
+
+    Without it, one flipped bit before the last record would make a durable record look torn.
+    """
+    for inside, value in decode_within(line, start):
+        segment.later.append(Found(offset + inside, value["lsn"], value))
+        segment.claim = max(segment.claim, value.get("durable", 0))
 
 
 @dataclass(slots=True)

@@ -106,6 +106,28 @@ def test_p8_damage_behind_what_the_mark_claims_is_refused():
     assert refused(disk).lsn == 2
 
 
+def test_p8_the_watermark_makes_a_lost_end_corrupt():
+    """It was padded after its checksum was made, so it never read back, and was no evidence."""
+    disk = FakeDisk()
+    store = open_store(disk, segment_bytes=1 << 20)
+    commit(store, 1)
+    commit(store, 2)
+    store.checkpointer._write_files()
+    lines = lines_of(disk, SEGMENT)
+    disk.overwrite(SEGMENT, b"".join(lines[:-1]))
+    assert refused(disk).lsn == 2
+
+
+def test_p8_a_damaged_line_end_does_not_hide_the_claim_behind_it():
+    disk = killed()
+    lines = lines_of(disk, SEGMENT)
+    offset = sum(map(len, lines[:-1])) - 1
+    data = bytearray(disk.read(SEGMENT, 1 << 30))
+    data[offset] ^= 1
+    disk.overwrite(SEGMENT, bytes(data))
+    assert refused(disk).lsn == 4
+
+
 def test_p8_a_damaged_header_is_refused():
     disk = killed()
     for offset in range(0, len(lines_of(disk, SEGMENT)[0]), 9):

@@ -40,8 +40,8 @@ def start(job):
     return [Started(job, 0, first[1]), *changes_of(job, rest)]
 
 
-def finish(job, status="success"):
-    return changes_of(job, finish_updates(document(job), 0, status, {"of": job}, NOW))
+def finish(job, status="success", **result):
+    return changes_of(job, finish_updates(document(job), 0, status, {"of": job, **result}, NOW))
 
 
 def logged(job, text):
@@ -54,7 +54,7 @@ DAY = [
     [*submit(5, key="k", unique="u"), KeySet("k", [5], "")],
     start(1),
     logged(1, "half way"),
-    [*finish(1), *submit(6, 7, submitter={"job": 1, "op": 0})],
+    [*finish(1, jobs=[[True, 6], [True, 7]]), *submit(6, 7, submitter={"job": 1, "op": 0})],
     [DrainSet({"reason": "r", "by": "b", "since": 1.0})],
     submit(8, op={"depends": [[2, ["success"]], [4, []]]}),
     submit(9, retry_of=1),

@@ -75,7 +75,7 @@ def test_verify_names_a_damaged_job_file_and_exits_1(queue_path: Path) -> None:
     result = CliRunner().invoke(cli, ["verify", "--json", str(queue_path)])
     assert result.exit_code == 1
     found = {(f["code"], f["path"]) for f in json.loads(result.stdout)}
-    assert ("job-unreadable", "job-20010") in found
+    assert ("job-not-json", "job-20010") in found
 
 
 def test_verify_exits_2_where_there_is_no_queue(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from archive_tools.verify import verify
+from archive_tools.verify import is_clean, verify
 from jqueue import JobQueue
 from jqueue.cli.main import cli
 
@@ -43,4 +43,4 @@ def shell(tmp_path):
     made = Shell(tmp_path / "queue")
     yield made
     if made.queue.exists():
-        assert verify(made.queue) == []
+        assert is_clean(verify(made.queue))
