@@ -28,19 +28,27 @@ def against_journal(disk: Disk, job: int, entry: Entry, journal: JournalFacts) -
     path = live if entry.place is Place.LIVE else kept
     if entry.document is None:
         return
+    archived = entry.place is Place.ARCHIVE
     try:
-        document = opening.read_document(disk, path, job)
-    except FileNotFoundError:
-        if synced:
-            text = f"{path}: missing; the journal has job {job} as of LSN {entry.lsn}"
-            yield found("job-missing", path, text, job=job, lsn=entry.lsn)
-        return
+        document = (opening.read_archived if archived else _read_live)(disk, job)
     except opening.Damaged as error:
         if not synced:
             text = f"{path}: not whole ({error}); the journal has it and writes it anew"
             yield found("job-behind", path, text, job=job, lsn=entry.lsn)
         return
+    if document is None:
+        if synced:
+            text = f"{path}: missing; the journal has job {job} as of LSN {entry.lsn}"
+            yield found("job-missing", path, text, job=job, lsn=entry.lsn)
+        return
     yield from _compared(path, document, entry, journal, synced=synced)
+
+
+def _read_live(disk: Disk, job: int) -> Document | None:
+    try:
+        return opening.read_document(disk, job_file_name(job), job)
+    except FileNotFoundError:
+        return None
 
 
 def _gone(disk: Disk, job: int, entry: Entry, paths: list[str]) -> Iterator[Finding]:

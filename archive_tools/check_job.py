@@ -16,6 +16,7 @@ from jqueue.job.state import job_dependencies
 from jqueue.job.status import FINALIZED, PRIORITY_HIGHEST, PRIORITY_LOWEST, calc_status
 from jqueue.store import opening
 from jqueue.store.disk import Disk
+from jqueue.store.packed import Packs
 
 JOB_KEYS: Final = frozenset(
     {
@@ -103,8 +104,8 @@ def facts_of(document: Document, path: str, *, archived: bool) -> Facts:
     )
 
 
-def read_job(disk: Disk, path: str, job: int) -> Document | Finding:
-    """Return the document in a file, or what is wrong with it.
+def read_job(disk: Disk, path: str, job: int, packs: Packs | None) -> Document | Finding:
+    """Return the document in a file, or in a pack if `packs` are given, or what is wrong with it.
 
     Raises FileNotFoundError.
     """
@@ -112,8 +113,24 @@ def read_job(disk: Disk, path: str, job: int) -> Document | Finding:
         return opening.read_document(disk, path, job)
     except opening.Damaged as error:
         return _damage(disk, path, job, error)
+    except FileNotFoundError:
+        if packs is None:
+            raise
+        return _packed(disk, path, job, packs)
     except QueueFailed as error:
         return found("unreadable", path, str(error), job=job)
+
+
+def _packed(disk: Disk, path: str, job: int, packs: Packs) -> Document | Finding:
+    try:
+        document = opening.read_archived(disk, job, packs)
+    except (opening.Damaged, QueueFailed) as error:
+        return found(
+            "pack", path, f"{path}: job {job} can't be read from its pack: {error}", job=job
+        )
+    if document is None:
+        raise FileNotFoundError(path)
+    return document
 
 
 def _damage(disk: Disk, path: str, job: int, error: opening.Damaged) -> Finding:
@@ -199,11 +216,15 @@ def _times(document: Document, path: str) -> Iterator[Finding]:
 
 
 def check_file(
-    disk: Disk, path: str, job: int, *, archived: bool, ganeti: bool
+    disk: Disk, path: str, job: int, packs: Packs | None, *, ganeti: bool
 ) -> tuple[Facts | None, list[Finding]]:
-    """Return what is wrong inside one job file, and its facts if it can be read."""
+    """Return what is wrong inside one job's file, and its facts if it can be read.
+
+    `packs` are given for an archived job.
+    """
+    archived = packs is not None
     try:
-        document = read_job(disk, path, job)
+        document = read_job(disk, path, job, packs)
     except FileNotFoundError:
         return None, []
     if isinstance(document, Finding):

@@ -13,6 +13,7 @@ from jqueue.job import jsonio
 from jqueue.job.ids import archive_dir, parse_job_file_name
 from jqueue.store import opening
 from jqueue.store.disk import TEMP_NAME, Disk
+from jqueue.store.packed import pack_path
 
 KNOWN: Final = frozenset(
     {"version", "serial", "drain", "pause", "lock", "owner", "socket", "config.toml"}
@@ -51,6 +52,8 @@ def check_archive(disk: Disk) -> Iterator[Finding]:
         for name in sorted(disk.names(directory)):
             job = parse_job_file_name(name)
             path = f"{directory}/{name}"
+            if path == pack_path(number):
+                continue
             if job is None and is_temp(name):
                 yield found("temp", path, f"{path!r} is a file that was never renamed into place")
             elif job is None:

@@ -38,6 +38,7 @@ CODES: Final[dict[str, tuple[Level, str]]] = {
     "job-times": ("note", "a job's times can't be: an end before the start, or in the future"),
     "job-priority": ("error", "a priority outside -20 to 19"),
     "job-twin": ("error", "a job is both live and archived"),
+    "pack": ("error", "a packed archive directory, or a job in it, can't be read"),
     "archive-misplaced": ("error", "an archived job in the wrong directory"),
     "archive-unfinished": ("error", "an archived job that has not ended"),
     "op-unknown": ("note", "an opcode whose kind can't be read, or is none of Ganeti's"),

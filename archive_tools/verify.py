@@ -23,12 +23,13 @@ from archive_tools.check_names import (
 from archive_tools.findings import Finding, found
 from archive_tools.parallel import in_chunks
 from jqueue.errors import FormatTooNew, JQueueError, QueueCorrupt, QueueFailed
-from jqueue.job.ids import archive_dir, parse_job_file_name
+from jqueue.job.ids import job_file_name, parse_job_file_name
 from jqueue.job.state import Entry
 from jqueue.store import opening
 from jqueue.store.disk import QuietDisk
 from jqueue.store.index import INDEX, claim_order
 from jqueue.store.lock import is_owned
+from jqueue.store.packed import DamagedPack, Packs, pack_path
 from jqueue.store.segment import JOURNAL
 
 Place = tuple[str, int, bool]
@@ -86,13 +87,16 @@ class _Verification:
             if job is not None:
                 self.relations.live.add(job)
                 yield name, job, False
+        packs = Packs(self.disk)
         for number in opening.archive_numbers(self.disk):
             directory = f"archive/{number}"
-            for name in self.disk.names(directory):
-                job = parse_job_file_name(name)
-                if job is not None and archive_dir(job) == directory:
-                    self.relations.archived.add(job)
-                    yield f"{directory}/{name}", job, True
+            try:
+                packs.ids(number)
+            except DamagedPack as error:
+                self.findings.append(found("pack", pack_path(number), str(error)))
+            for kept in sorted(opening.archived_in(self.disk, number, packs)):
+                self.relations.archived.add(kept)
+                yield f"{directory}/{job_file_name(kept)}", kept, True
 
     def _files(self, places: list[Place]) -> None:
         work = partial(_check_chunk, str(self.disk.path), ganeti=not self.has_journal)
@@ -196,8 +200,9 @@ def _check_chunk(
     root: str, places: list[Place], *, ganeti: bool
 ) -> list[tuple[Facts | None, list[Finding]]]:
     with QuietDisk(root) as disk:
+        packs = Packs(disk)
         return [
-            check_file(disk, path, job, archived=archived, ganeti=ganeti)
+            check_file(disk, path, job, packs if archived else None, ganeti=ganeti)
             for path, job, archived in places
         ]
 

@@ -152,6 +152,7 @@ def signed(data, change):
     return gzip.compress(text + jsonio.dumps({"manifest": manifest.to_dict()}) + b"\n")
 
 
+@pytest.mark.damages
 @pytest.mark.parametrize(
     ("make", "change", "said"),
     [

@@ -88,6 +88,7 @@ def test_the_newest_stay_by_number_size_and_age():
     assert choose([Candidate(1, 0.0, 1)], 1000, 0, None, None) == []
 
 
+@pytest.mark.damages
 def test_a_packed_archive_says_what_is_damaged(queue_path):
     (queue_path / "archive/0/job-5").write_bytes(b"{")
     code, out, err = run("pack", "--all", queue_path)
