@@ -43,7 +43,7 @@ def noop(_op, _context):
 @logical_unit(BenchHang)
 def hang(_op, context):
     context.feedback(str(os.getpid()))
-    while True:
+    while not context.cancel_requested:
         signal.pause()
 
 
