@@ -7,6 +7,7 @@ change is a JSON object whose first member is its `kind`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -85,12 +86,18 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A damaged job file is set aside; its ID is never given out again."""
+    """A damaged job file is set aside; its ID is never given out again.
+
+    What its document can't say any more stands here: the status under which it was counted, if it
+    was, and the keys of the state that named it.
+    """
 
     kind: Literal["quarantined"] = field(init=False, default="quarantined")
     job: int
     file: str
     reason: str
+    was: str | None = None
+    named: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

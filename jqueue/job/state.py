@@ -46,6 +46,9 @@ Key = int | str
 KEY_LIFETIME_S: Final = 86_400.0
 """How long after its job was archived a user's key still names it."""
 
+LOST: Final = "lost"
+"""The fate of a job that was not found: its file was damaged, or removed by hand."""
+
 _KEPT_WHEN_NONE: Final = frozenset(
     {
         "status",
@@ -221,7 +224,15 @@ def _pruned(layer: Layer, change: Pruned) -> None:
 
 
 def _quarantined(layer: Layer, change: Quarantined) -> None:
+    known = layer.job(change.job) is not None
     _put(layer, change.job, Entry(None, Place.QUARANTINE, layer.lsn))
+    if known or change.was is None:
+        return
+    _add(layer, f"count/{change.was}", -1)
+    for key in change.named:
+        layer.set(key, None)
+    if layer.find(f"waited/{change.job}"):
+        layer.set(f"fate/{change.job}", LOST)
 
 
 def _serial_set(layer: Layer, change: SerialSet) -> None:
@@ -324,7 +335,7 @@ def _ended(layer: Layer, job: int, document: Document, status: JobStatus | None)
         if _add(layer, f"waited/{target}", -1) == 0 and layer.find(f"fate/{target}") is not None:
             layer.set(f"fate/{target}", None)
     if layer.find(f"waited/{job}"):
-        layer.set(f"fate/{job}", str(status or "lost"))
+        layer.set(f"fate/{job}", str(status or LOST))
 
 
 def _add(layer: Layer, key: str, step: int) -> int:

@@ -10,14 +10,11 @@ from typing import Any
 
 from jqueue.job.dependency import Verdict, dependencies_of, judge
 from jqueue.job.failure import encode_error
-from jqueue.job.state import Entry, Layer, Lookup
+from jqueue.job.state import LOST, Entry, Layer, Lookup
 from jqueue.job.status import FINALIZED, JobStatus, calc_status
 from jqueue.job.transitions import cancel, finish_updates, next_op
 from jqueue.queue.answer import Answered, Reply, as_changes, reply
 from jqueue.store.protocol import Decide, JobAt, live_document
-
-LOST = "lost"
-"""Recorded for a target that was not found: its file was damaged, or removed by hand."""
 
 
 def exists(state: Lookup, job: int) -> bool:

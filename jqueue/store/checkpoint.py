@@ -11,6 +11,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from jqueue.errors import JQueueError
@@ -59,6 +60,8 @@ class Checkpointer:
         self._watermark = 0
         self._retired_lsn = ledger.durable_lsn
         self.error: OSError | None = None
+        self.before_pass: Callable[[], None] = lambda: None
+        """What else is to be done by a thread that may wait for a record."""
         self.history_s = HISTORY_S
         self.history_bytes = HISTORY_BYTES
 
@@ -115,6 +118,7 @@ class Checkpointer:
     def _pass(self, *, idle: bool) -> None:
         try:
             with self._work:
+                self.before_pass()
                 if self._files.behind:
                     self._write_files()
                 due = sum(segment.size_bytes for segment in self._journal.closed)
@@ -147,6 +151,7 @@ class Checkpointer:
         Raises OSError if a file can't be written, OutcomeUnknown if a sync fails.
         """
         with self._work:
+            self.before_pass()
             self._retire(closing=closing)
             self._restock()
 

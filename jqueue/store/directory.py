@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -18,8 +19,8 @@ from typing import Any, Final, Literal, Self
 from jqueue.errors import DiskFull, JQueueError, QueueFailed
 from jqueue.job.change import Quarantined, Submitted
 from jqueue.job.ids import job_file_name, parse_job_file_name
-from jqueue.job.state import Entry, Key, is_open, live_status
-from jqueue.job.status import calc_priority
+from jqueue.job.state import Entry, Key, Layer, is_open, live_status
+from jqueue.job.status import JobStatus, calc_priority
 from jqueue.store import opening
 from jqueue.store.checkpoint import Checkpointer
 from jqueue.store.disk import Disk, RealDisk, make_root, temp_path
@@ -47,6 +48,13 @@ from jqueue.store.room import Room
 from jqueue.store.segment import JOURNAL
 
 _log = logging.getLogger(__name__)
+
+_UNFINISHED: Final = (
+    JobStatus.QUEUED,
+    JobStatus.WAITING,
+    JobStatus.RUNNING,
+    JobStatus.CANCELING,
+)
 
 OWN_FILES: Final = 16
 """A submission of up to this many jobs writes their files before it returns."""
@@ -80,6 +88,8 @@ class DirectoryStore:
         self._lock = lock
         self._own_files = files == "now"
         self._snapshots: list[DirectorySnapshot] = []
+        self._seen_damaged: dict[int, bool] = {}
+        """Jobs whose files were found damaged, and whether that is still to be recorded."""
         self.journal = Journal(
             disk, mode=durability, on_durable=self._durable, segment_bytes=segment_bytes
         )
@@ -93,6 +103,7 @@ class DirectoryStore:
         except OSError as error:
             raise _failed(disk.path, error) from error
         self.checkpointer = Checkpointer(disk, self.journal, self.files, self.ledger, self.room)
+        self.checkpointer.before_pass = self._set_aside_damaged
         if found.scanned:
             self.checkpointer.want_index()
         self._record_damage(found.damaged)
@@ -198,7 +209,40 @@ class DirectoryStore:
     # What the ledger asks for
 
     def _load(self, key: Key) -> Any:
-        return opening.load(self.disk, key, self.packs) if type(key) is int else None
+        if type(key) is not int:
+            return None
+        entry = opening.load(self.disk, key, self.packs)
+        if entry is opening.QUARANTINED and key not in self._seen_damaged:
+            self._seen_damaged[key] = True
+            self.checkpointer.hurry()
+        return entry
+
+    def _set_aside_damaged(self) -> None:
+        """Set files aside that were found damaged since the last pass, by a record each."""
+        for job in [job for job, new in self._seen_damaged.items() if new]:
+            self._seen_damaged[job] = False
+            with contextlib.suppress(_Unharmed):
+                self.ledger.transact(partial(self._quarantine, job))
+
+    def _quarantine(self, job: int, layer: Layer) -> Transaction:
+        value = self.ledger.values.get(job)
+        reason = None if isinstance(value, Entry) else opening.damage(self.disk, job)
+        if reason is None:
+            raise _Unharmed(f"the document of job {job} is known, or its file is gone")
+        file = job_file_name(job)
+        _log.error("%s: damaged (%s); set aside in quarantine", file, reason)
+        was, named = None, []
+        if type(value) is bytes:
+            # What it was can't be read any more; those that are left to their files are queued,
+            # but for what was unfinished otherwise when the queue was opened.
+            was = next((str(one) for one in _UNFINISHED if layer.find(f"count/{one}")), None)
+            named = [
+                key
+                for key, held in self.ledger.values.items()
+                if held == job and isinstance(key, str) and key.startswith(("unique/", "retry/"))
+            ]
+        change = Quarantined(job, file, reason[:500], was, named)
+        return Transaction(new_transaction_id(), (change,), essential=True)
 
     def _durable(self, batch: list[Record]) -> None:
         for record in batch:
@@ -257,7 +301,7 @@ class DirectoryStore:
                 return value
             if type(key) is not int:
                 return None
-            value = opening.load(self.disk, key, self.packs)
+            value = self._load(key)
             if value is not None:
                 return value
         return None
@@ -364,6 +408,10 @@ class DirectoryStore:
             self.disk.close()
             if self._lock is not None:
                 self._lock.release()
+
+
+class _Unharmed(JQueueError):
+    """There is nothing to set aside."""
 
 
 class DirectorySnapshot:

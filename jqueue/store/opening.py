@@ -21,7 +21,7 @@ from jqueue.job.ids import (
     job_file_name,
     parse_job_file_name,
 )
-from jqueue.job.state import Entry, Key, Place, job_dependencies, live_status
+from jqueue.job.state import LOST, Entry, Key, Place, job_dependencies, live_status
 from jqueue.job.status import FINALIZED, calc_priority
 from jqueue.store.disk import TEMP_NAME, TEMP_PREFIX, Disk, FileTooLarge, NotRegular
 from jqueue.store.index import Index, read_index, unloaded
@@ -281,7 +281,7 @@ def _note_fates(disk: Disk, values: dict[Key, Any], waiting: dict[int, set[int]]
         if entry is not None and entry.document is not None:
             status = live_status(Entry(entry.document, Place.LIVE, 0))
         if status is None:
-            values[f"fate/{target}"] = "lost"
+            values[f"fate/{target}"] = LOST
         elif status in FINALIZED:
             values[f"fate/{target}"] = str(status)
 
@@ -337,6 +337,17 @@ def _read_packed(packs: Packs, job: int, path: str) -> dict[str, Any] | None:
         raise QueueFailed(f"{path}: {error.strerror}; nothing was changed", path=path) from error
     except (ValueError, RecursionError) as error:
         raise Damaged(str(error)) from error
+
+
+def damage(disk: Disk, job: int) -> str | None:
+    """Return what is wrong with the live file of a job; None if nothing, or if there is none."""
+    try:
+        read_document(disk, job_file_name(job), job)
+    except Damaged as error:
+        return str(error)
+    except FileNotFoundError:
+        return None
+    return None
 
 
 def list_job(found: set[int], job: int, value: Any, *, archived: bool) -> None:
