@@ -32,7 +32,7 @@ from jqueue.store.lock import QueueLock, write_owner
 from jqueue.store.memory import follow
 from jqueue.store.packed import DamagedPack, Packs
 from jqueue.store.packing import Packed, Packer
-from jqueue.store.place import filesystem_warning
+from jqueue.store.place import filesystem_warning, ownership_warning
 from jqueue.store.protocol import (
     Batch,
     Committed,
@@ -131,11 +131,12 @@ class DirectoryStore:
             make_root(root)
         elif not root.is_dir():
             raise QueueFailed(f"{root}: there is no queue", path=str(root))
-        verdict = filesystem_warning(root)
-        if verdict.answer == "refuse":
-            raise QueueFailed(verdict.message, path=str(root))
-        if verdict.answer == "warn":
-            _log.info("%s", verdict.message)
+        for judge in (filesystem_warning, ownership_warning):
+            verdict = judge(root)
+            if verdict.answer == "refuse":
+                raise QueueFailed(f"{verdict.message}; nothing was changed", path=str(root))
+            if verdict.answer == "warn":
+                _log.info("%s", verdict.message)
         lock = QueueLock(root, lock_timeout_s)
         try:
             disk = RealDisk(root)

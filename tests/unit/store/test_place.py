@@ -1,10 +1,13 @@
 """Where a queue may be, and who else may write there."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from jqueue.errors import QueueFailed
 from jqueue.store import place
+from jqueue.store.directory import DirectoryStore
 from jqueue.store.place import filesystem_warning, ownership_warning
 
 
@@ -38,3 +41,24 @@ def test_the_mount_of_a_path_is_found():
 def test_directories_that_others_can_write_are_named(tmp_path, mode, answer):
     tmp_path.chmod(mode)
     assert ownership_warning(tmp_path).answer == answer
+
+
+@pytest.mark.damages
+def test_r27_a_queue_that_others_can_write_to_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "queue"
+    DirectoryStore.open(path).close()
+    path.chmod(0o777)
+    before = sorted(path.rglob("*"))
+    with pytest.raises(QueueFailed, match=r"writable by everybody.*nothing was changed"):
+        DirectoryStore.open(path)
+    assert sorted(path.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_r27_a_queue_of_another_user_is_refused(tmp_path):
+    path = tmp_path / "queue"
+    DirectoryStore.open(path).close()
+    os.chown(path, 12345, 12345)
+    with pytest.raises(QueueFailed, match="belongs to user 12345"):
+        DirectoryStore.open(path)
+    os.chown(path, 0, 0)
