@@ -17,7 +17,9 @@ back, replayed and made durable with the change that moved them, and never drift
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
+from itertools import groupby
 from typing import Any, Final, NamedTuple, Protocol
 
 from jqueue.job.change import (
@@ -162,6 +164,24 @@ def apply(layer: Layer, change: Change) -> None:
     _APPLY[type(change)](layer, change)
 
 
+def apply_all(layer: Layer, changes: Iterable[Change]) -> None:
+    """Carry out `changes` in order, as `apply` would one by one.
+
+    Changes of one job's opcodes that follow each other are made at once: a job of 10,000 opcodes is
+    not copied and judged 10,000 times.
+    """
+    for job, group in groupby(changes, _job_of_op_set):
+        if job is None:
+            for change in group:
+                apply(layer, change)
+        else:
+            _set_ops(layer, job, [(change.op, change.values) for change in group])  # type: ignore[union-attr]  # the key says so
+
+
+def _job_of_op_set(change: Change) -> int | None:
+    return change.job if type(change) is OpSet else None
+
+
 def _document(layer: Layer, job: int) -> Document:
     entry = layer.find(job)
     if entry is None or entry.document is None:
@@ -178,20 +198,23 @@ def _submitted(layer: Layer, change: Submitted) -> None:
         layer.set("serial", job)
 
 
-def _op_set(layer: Layer, change: OpSet | Started, extra: Values | None = None) -> None:
-    document = _document(layer, change.job)
-    ops = document["ops"]
-    if not 0 <= change.op < len(ops):
-        msg = f"job {change.job} has no opcode {change.op}"
-        raise ValueError(msg)
-    values = change.values if extra is None else {**change.values, **extra}
-    ops = [*ops]
-    ops[change.op] = updated(values, ops[change.op])
-    _put_document(layer, change.job, {**document, "ops": ops, "lsn": layer.lsn})
+def _op_set(layer: Layer, change: OpSet) -> None:
+    _set_ops(layer, change.job, [(change.op, change.values)])
 
 
 def _started(layer: Layer, change: Started) -> None:
-    _op_set(layer, change, {"token": layer.lsn})
+    _set_ops(layer, change.job, [(change.op, {**change.values, "token": layer.lsn})])
+
+
+def _set_ops(layer: Layer, job: int, sets: Iterable[tuple[int, Values]]) -> None:
+    document = _document(layer, job)
+    ops = [*document["ops"]]
+    for at, values in sets:
+        if not 0 <= at < len(ops):
+            msg = f"job {job} has no opcode {at}"
+            raise ValueError(msg)
+        ops[at] = updated(values, ops[at])
+    _put_document(layer, job, {**document, "ops": ops, "lsn": layer.lsn})
 
 
 def _job_set(layer: Layer, change: JobSet) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from jqueue.errors import DiskFull, JQueueError, OutcomeUnknown, QueueFailed
-from jqueue.job.state import Key, Layer, apply
+from jqueue.job.state import Key, Layer, apply_all
 from jqueue.store.protocol import Batch, Committed, Decide, Lsn, Transaction, Watcher
 
 FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -239,8 +239,7 @@ class Ledger:
     def _take(self, record: Record, layer: Layer, transaction: Transaction) -> None:
         for condition in transaction.pre:
             condition.check(layer)
-        for change in transaction.changes:
-            apply(layer, change)
+        apply_all(layer, transaction.changes)
         record.encoded = self._log.encode(layer.lsn, self._durable_lsn, layer, transaction)
         record.lsn = self._last_lsn = layer.lsn
         record.layer = layer

@@ -11,7 +11,7 @@ from typing import Any
 
 from jqueue.errors import QueueCorrupt
 from jqueue.job.change import Submitted, decode_change, touched_job
-from jqueue.job.state import Entry, Key, Layer, Place, apply
+from jqueue.job.state import Entry, Key, Layer, Place, apply_all
 from jqueue.store.segment import Found, Journal, Segment
 
 ABSOLUTE = ("serial", "drain", "pause")
@@ -94,12 +94,9 @@ def replay_record(
         if job not in held:
             result.values[job] = Entry(document, Place.LIVE, document.get("lsn", 0))
     layer = Layer(result, found.lsn)
-    for value in record["changes"]:
-        change = decode_change(value)
-        apply(layer, change)
-        job = touched_job(change)
-        if job is not None:
-            held.add(job)
+    changes = [decode_change(value) for value in record["changes"]]
+    apply_all(layer, changes)
+    held.update(job for job in map(touched_job, changes) if job is not None)
     derived = derived_after is not None and found.lsn > derived_after
     for key, value in layer.new.items():
         if derived or _is_absolute(key):
