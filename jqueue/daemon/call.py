@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -10,9 +11,11 @@ from typing import Any
 from jqueue.daemon import luxi
 from jqueue.daemon.connection import Connection, Slot
 from jqueue.daemon.reactor import Reactor
-from jqueue.errors import JQueueError
+from jqueue.errors import JQueueError, QueueFailed
 from jqueue.execution.loop import Result
 from jqueue.store.protocol import Decide
+
+_log = logging.getLogger(__name__)
 
 
 class Call:
@@ -63,8 +66,13 @@ class Call:
             try:
                 value = work()
             except JQueueError as error:
-                caught = error
+                caught: JQueueError = error
                 reactor.call_threadsafe(lambda: self.fail(caught))
+            except Exception as error:  # noqa: BLE001 - a boundary: see below
+                # Whoever asked waits for an answer, whatever went wrong on this thread.
+                _log.exception("a reading failed")
+                failed = QueueFailed(f"the owner met an error of its own: {error!r:.200}")
+                reactor.call_threadsafe(lambda: self.fail(failed))
             else:
                 reactor.call_threadsafe(lambda: self.answer(value))
 

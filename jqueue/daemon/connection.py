@@ -10,12 +10,13 @@ import contextlib
 import logging
 import select
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 from jqueue.daemon import luxi
-from jqueue.daemon.reactor import Reactor
+from jqueue.daemon.reactor import LoopTimer, Reactor
 from jqueue.errors import InvalidJob, TooLarge
 from jqueue.execution.claims import Request
 from jqueue.execution.wire import HELLO, READ_BYTES, Splitter
@@ -27,6 +28,8 @@ MAX_PIPELINED: Final = 1024
 """Unanswered requests of one connection."""
 MAX_UNSENT_BYTES: Final = 4 << 20
 """Answers that a peer has not read; above it no more of its requests are."""
+STALL_S: Final = 60.0
+"""A peer that takes no byte of its answers for so long is gone, or as good as."""
 
 
 class Peer(NamedTuple):
@@ -96,6 +99,9 @@ class Handler(Protocol):
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
 
+    def may_hold(self, connection: Connection, size_bytes: int) -> bool:
+        """Whether there is room for so much of a message that isn't complete."""
+
 
 class Connection:
     """One peer; `Channel` for workers.  In the loop's thread."""
@@ -118,6 +124,8 @@ class Connection:
         self._out: deque[memoryview] = deque()
         self._port: Port | None = None
         self._closing = False
+        self._stall: LoopTimer | None = None
+        self._heard_s = time.monotonic()
         self._events = select.EPOLLIN
         stream.setblocking(False)
         reactor.watch(self._fd, self._ready)
@@ -143,13 +151,20 @@ class Connection:
         if not data:
             self.close()
             return False
+        self._heard_s = time.monotonic()
         try:
             for text in self._splitter.feed(data):
                 if self._stream is not None:
                     self._receive(text)
         except TooLarge as error:
             self._refuse(str(error))
+        if self._stream is not None and not self._closing:
+            self._hold()
         return True
+
+    def _hold(self) -> None:
+        if not self._handler.may_hold(self, self._splitter.pending_bytes):
+            self._refuse("too many large messages at once; send it again later")
 
     def read_out(self) -> None:
         """Deal with everything that has arrived, now."""
@@ -229,9 +244,22 @@ class Connection:
             if sent == len(data):
                 return
             data = data[sent:]
+        if self._stall is None:
+            self._stall = self._reactor.call_later(STALL_S, self._stalled)
         self._out.append(memoryview(data))
         self.unsent_bytes += len(data)
         self._update_events()
+
+    def _stalled(self) -> None:
+        _log.warning("process %d takes no answer for %g s", self.peer.pid, STALL_S)
+        self.close()
+
+    def _moved(self) -> None:
+        """The peer has taken something: it has as long again for the rest."""
+        if self._stall is not None:
+            self._stall.cancel()
+        more = bool(self._out)
+        self._stall = self._reactor.call_later(STALL_S, self._stalled) if more else None
 
     def _flush(self) -> None:
         assert self._stream is not None
@@ -247,8 +275,10 @@ class Connection:
             self.unsent_bytes -= sent
             if sent < len(data):
                 self._out[0] = data[sent:]
+                self._moved()
                 return
             self._out.popleft()
+        self._moved()
         self._update_events()
         if self._closing and not self._slots:
             self.close()
@@ -275,6 +305,7 @@ class Connection:
             self._stream.close()
         self._stream = None
         self._out.clear()
+        self._moved()
         slots, self._slots = self._slots, deque()
         for slot in slots:
             slot.dropped = True
@@ -283,6 +314,12 @@ class Connection:
         if self._port is not None:
             self._port.closed()
         self._handler.forget(self)
+
+    @property
+    def idle_since_s(self) -> float | None:
+        """Since when nothing is expected of it, but that it might ask again; None if not so."""
+        busy = self._slots or self._out or self._port is not None or self.claims
+        return None if busy else self._heard_s
 
     @property
     def is_open(self) -> bool:

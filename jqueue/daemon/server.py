@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
+import select
 import socket
 import stat
 import struct
+import time
 from typing import Any, Final
 
 from jqueue.daemon import luxi
@@ -26,8 +29,16 @@ from jqueue.execution.worker import SOCKET
 
 _log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS: Final = 900
-"""Below the usual limit of 1024 descriptors, with room for files, workers and a listing or two."""
+MAX_CONNECTIONS: Final = 10_000
+RESERVED_DESCRIPTORS: Final = 124
+"""For files, workers and some listings: 900 connections under the usual limit of 1024."""
+IDLE_S: Final = 10.0
+"""When there is no more room, a connection that asked nothing for so long makes room."""
+RETRY_S: Final = 1.0
+MAX_HELD_BYTES: Final = 256 << 20
+"""Of messages that are not complete, on all connections together."""
+FREE_BYTES: Final = 1 << 20
+"""A connection may hold so much of one whatever the others do."""
 BACKLOG: Final = 128
 _CREDENTIALS: Final = struct.Struct("3i")
 
@@ -41,6 +52,7 @@ class Server:
         self._runner = runner
         self._queue_fd = queue_fd
         self._connections: set[Connection] = set()
+        self._held_bytes: dict[Connection, int] = {}
         self._listener = listen(queue_fd)
         self._inode = os.stat(SOCKET, dir_fd=queue_fd, follow_symlinks=False).st_ino
         self._accepting = True
@@ -48,10 +60,14 @@ class Server:
 
     def _accept(self) -> None:
         for _ in range(BACKLOG):
-            if len(self._connections) >= MAX_CONNECTIONS:
-                _log.warning("%d connections: others have to wait", MAX_CONNECTIONS)
+            full = len(self._connections) >= most_connections()
+            if full and not self._somebody_waits():
+                return
+            if full and not self._evict():
+                _log.warning("%d connections: others have to wait", len(self._connections))
                 self._reactor.unwatch(self._listener.fileno())
                 self._accepting = False
+                self._reactor.call_later(RETRY_S, self._resume)
                 return
             try:
                 stream, _ = self._listener.accept()
@@ -61,6 +77,39 @@ class Server:
                 _log.warning("a connection can't be accepted: %s", error)
                 return
             self.admit(stream)
+
+    def _somebody_waits(self) -> bool:
+        waiting = select.poll()
+        waiting.register(self._listener.fileno(), select.POLLIN)
+        return bool(waiting.poll(0))
+
+    def _evict(self) -> bool:
+        """Close the connection that is idle longest; false if none is idle for long."""
+        idle = [
+            (since_s, connection)
+            for connection in self._connections
+            if (since_s := connection.idle_since_s) is not None
+        ]
+        if not idle:
+            return False
+        since_s, connection = min(idle, key=lambda one: one[0])
+        if time.monotonic() - since_s < IDLE_S:
+            return False
+        connection.close()
+        return True
+
+    def _resume(self) -> None:
+        if not self._accepting and self._listener.fileno() >= 0:
+            self._accepting = True
+            self._reactor.watch(self._listener.fileno(), self._accept)
+
+    def may_hold(self, connection: Connection, size_bytes: int) -> bool:
+        """Whether there is room for so much of a message that isn't complete."""
+        if size_bytes <= FREE_BYTES:
+            self._held_bytes.pop(connection, None)
+            return True
+        self._held_bytes[connection] = size_bytes
+        return sum(self._held_bytes.values()) <= MAX_HELD_BYTES
 
     def admit(self, stream: socket.socket) -> None:
         """Serve a connected peer, if it may be one."""
@@ -82,10 +131,9 @@ class Server:
     def forget(self, connection: Connection) -> None:
         """The connection is gone; there is room for another."""
         self._connections.discard(connection)
+        self._held_bytes.pop(connection, None)
         self.verbs.forget(connection)
-        if not self._accepting and self._listener.fileno() >= 0:
-            self._accepting = True
-            self._reactor.watch(self._listener.fileno(), self._accept)
+        self._resume()
 
     def close(self) -> None:
         """Remove the socket, and close all connections."""
@@ -98,6 +146,14 @@ class Server:
         self._listener.close()
         for connection in list(self._connections):
             connection.close()
+
+
+def most_connections() -> int:
+    """Return how many connections there may be at once."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, max(soft - RESERVED_DESCRIPTORS, 1))
 
 
 def listen(queue_fd: int) -> socket.socket:

@@ -7,6 +7,7 @@ the moment that it shows is let go when its peer is gone.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from itertools import islice
@@ -15,8 +16,10 @@ from typing import Any, Final
 from jqueue.daemon import luxi
 from jqueue.daemon.connection import Connection, Slot
 from jqueue.daemon.reactor import Reactor
-from jqueue.errors import JQueueError
+from jqueue.errors import JQueueError, QueueFailed
 from jqueue.job.snapshot import Job
+
+_log = logging.getLogger(__name__)
 
 PIECE_JOBS: Final = 500
 PIECE_BYTES: Final = 1 << 20
@@ -63,8 +66,13 @@ class Stream:
         try:
             piece = next(self._pieces, None)
         except JQueueError as error:
-            caught = error
+            caught: JQueueError = error
             self._reactor.call_threadsafe(lambda: self._fail(caught))
+        except Exception as error:  # noqa: BLE001 - a boundary: see below
+            # Whoever asked waits for an answer, whatever went wrong on this thread.
+            _log.exception("a listing failed")
+            failed = QueueFailed(f"the owner met an error of its own: {error!r:.200}")
+            self._reactor.call_threadsafe(lambda: self._fail(failed))
         else:
             self._reactor.call_threadsafe(lambda: self._send(piece))
 

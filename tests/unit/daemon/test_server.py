@@ -1,5 +1,6 @@
 """The door: hostile or clumsy peers get a clear answer, change nothing, hold nobody up (P12)."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -202,6 +203,77 @@ def test_more_connections_than_allowed_wait_for_room(queue, monkeypatch):
     assert third.answer()["result"] == 0
     second.stream.close()
     third.stream.close()
+
+
+def test_idle_connections_make_room_when_there_is_none(queue, monkeypatch):
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(server, "IDLE_S", 0.0)
+    monkeypatch.setattr(server, "RETRY_S", 0.01)
+    queue.submit([{"OP_ID": "OP_X"}])
+    half, waiting = Peer(queue), Peer(queue)
+    half.send(b'{"method": "cou')
+    waiting.send(frame({"method": "wait", "args": {"id": 1}}))
+    while not queue._owner.server.verbs.watching._waiters:
+        time.sleep(0.001)
+    with Peer(queue) as third:
+        assert third.ask("count")["result"] == 1
+        with contextlib.suppress(ConnectionResetError):
+            assert half.answer() is None
+        queue.cancel(1)
+        assert waiting.answer()["success"]
+    half.stream.close()
+    waiting.stream.close()
+
+
+def test_a_peer_that_takes_no_answer_is_let_go_with_what_was_for_it(queue, monkeypatch):
+    monkeypatch.setattr("jqueue.daemon.connection.STALL_S", 0.05)
+    queue.submit_many([[{"OP_ID": "OP_X", "text": "x" * 2000}] for _ in range(2000)])
+    with Peer(queue) as lazy:
+        lazy.send(frame({"method": "jobs", "args": {}}))
+        while queue._owner.server._connections:
+            time.sleep(0.001)
+    with Peer(queue) as peer:
+        assert peer.ask("count")["result"] == 2000
+
+
+def test_unfinished_messages_are_bounded_on_all_connections_together(queue, monkeypatch):
+    monkeypatch.setattr(server, "MAX_HELD_BYTES", 5 << 20)
+    with Peer(queue) as first, Peer(queue) as second, Peer(queue) as third:
+        first.send(b"x" * (3 << 20))
+        while not queue._owner.server._held_bytes:
+            time.sleep(0.001)
+        with contextlib.suppress(OSError):
+            second.send(b"x" * (4 << 20))
+        with contextlib.suppress(OSError):
+            assert "too many large messages" in second.answer()["result"]
+        assert third.ask("count")["result"] == 0
+    while queue._owner.server._connections:
+        time.sleep(0.001)
+    assert not queue._owner.server._held_bytes
+
+
+def test_listings_on_one_connection_take_turns(queue, peer):
+    queue.submit_many([[{"OP_ID": "OP_X"}] for _ in range(1200)])
+    queue.submit([{"OP_ID": "OP_X"}])
+    peer.send(frame({"method": "wait", "args": {"id": 1, "timeout_s": 0.05}}))
+    peer.send(frame({"method": "jobs", "args": {}}) * 2)
+    assert peer.answer()["result"][0] == "WaitTimeout"
+    for _ in range(2):
+        found, more = 0, True
+        while more:
+            answer = peer.answer()
+            found, more = found + len(answer["result"]), answer["more"]
+        assert found == 1201
+
+
+def test_an_error_of_our_own_is_answered_too(queue, peer, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(queue._owner.core, "auto_archive", fail)
+    kind, [text], _ = peer.ask("auto_archive", age_s=0)["result"]
+    assert (kind, "a bug" in text) == ("QueueFailed", True)
+    assert "a reading failed" in caplog.text
 
 
 def test_peers_of_other_users_are_sent_away(queue, monkeypatch):
