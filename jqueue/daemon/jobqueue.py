@@ -224,7 +224,8 @@ class JobQueue(QueueCore):
                     listening = True
                     continue
                 due_s = dispatcher.due_in_s()
-                changed.wait(left_s if due_s is None else min(left_s, due_s))
+                limit_s = left_s if due_s is None else min(left_s, due_s)
+                changed.wait(min(limit_s, threading.TIMEOUT_MAX))
         finally:
             if listening:
                 dispatcher.unlisten(changed.set)
@@ -334,6 +335,8 @@ class JobQueue(QueueCore):
                 if found.lsn > lsn or found.finalized:
                     return found
                 left_s = None if end_s is None else end_s - time.monotonic()
+                if left_s is not None:
+                    left_s = min(left_s, threading.TIMEOUT_MAX)
                 if (left_s is not None and left_s <= 0) or not changed.wait(left_s):
                     return self.wait(id, 0)
         finally:

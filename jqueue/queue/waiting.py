@@ -29,7 +29,9 @@ class Waiters:
             # Asked only after the watcher listens: an end in between would be missed otherwise.
             if ended():
                 return
-            if not gate.wait(None if timeout_s is None else max(timeout_s, 0.0)):
+            # A thread can't be told to wait longer than this, some hundred years.
+            limit_s = None if timeout_s is None else min(max(timeout_s, 0.0), threading.TIMEOUT_MAX)
+            if not gate.wait(limit_s):
                 raise WaitTimeout(
                     f"job {job} has not ended within {timeout_s:g} s", timeout_s=timeout_s
                 )

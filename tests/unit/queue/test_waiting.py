@@ -105,3 +105,15 @@ def test_nobody_watches_the_commits_when_nobody_waits():
     joined(threads)
     assert queue.store.ledger._watchers == []
     assert queue.waiters._gates == {}
+
+
+def test_a_limit_beyond_what_a_clock_can_hold_is_no_limit():
+    # threading refuses to wait longer than some hundred years, with an OverflowError.
+    queue = new_queue()
+    job = queue.submit([delay()])
+    results = []
+    thread = threading.Thread(target=lambda: results.append(queue.wait(job, 1e30).status))
+    thread.start()
+    run(queue, job)
+    joined([thread])
+    assert results == ["success"]
