@@ -255,7 +255,9 @@ class Verbs:
         op_ids: list[str] | None = None,
         timeout_s: float | None = 0,
     ) -> None:
-        if livelock.inode_of(self.runner.queue_fd, livelock_name) != inode:
+        # A livelock that isn't there has no inode, which must not match an absent one.
+        named = type(inode) is int and livelock.is_name(livelock_name)
+        if not named or livelock.inode_of(self.runner.queue_fd, livelock_name) != inode:
             raise InvalidJob("a claim names a livelock of this queue, held by the claimant")
         kinds = None if op_ids is None else frozenset(op_ids)
         request = self.claims.request(

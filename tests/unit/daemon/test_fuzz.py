@@ -118,3 +118,14 @@ def test_requests_are_told_apart_however_their_bytes_arrive(queue, fillings, cut
             data = data[cut:]
         peer.send(data)
         assert [peer.answer()["result"] for _ in requests] == [3] * len(requests)
+
+
+def test_a_claim_that_names_no_livelock_gets_nothing(queue):
+    # None was the inode of a livelock that isn't there, and so matched a claim without one.
+    before = everything(queue)
+    for name in (None, "", "claim-nobody", 7, ["claim"]):
+        with Peer(queue) as peer:
+            args = {"livelock_name": name, "inode": None}
+            peer.send(frame({"method": "claim", "args": args}))
+            assert peer.answer()["success"] is False
+    assert everything(queue) == before
