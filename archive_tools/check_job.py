@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from archive_tools.family import named_children
 from archive_tools.findings import Finding, found
 from jqueue.errors import InvalidJob, QueueFailed
+from jqueue.job import ganeti
 from jqueue.job.change import Document
+from jqueue.job.family import named_children
 from jqueue.job.state import job_dependencies
 from jqueue.job.status import FINALIZED, PRIORITY_HIGHEST, PRIORITY_LOWEST, calc_status
 from jqueue.store import opening
@@ -20,13 +21,7 @@ from jqueue.store.packed import Packs
 
 JOB_KEYS: Final = frozenset(
     {
-        "id",
-        "ops",
-        "received_timestamp",
-        "start_timestamp",
-        "end_timestamp",
-        "livelock",
-        "process_id",
+        *ganeti.JOB_KEYS,
         "lsn",
         "key",
         "key_digest",
@@ -38,14 +33,7 @@ JOB_KEYS: Final = frozenset(
 )
 OP_KEYS: Final = frozenset(
     {
-        "input",
-        "status",
-        "result",
-        "log",
-        "priority",
-        "start_timestamp",
-        "exec_timestamp",
-        "end_timestamp",
+        *ganeti.OP_KEYS,
         "attempts",
         "interruptions",
         "token",

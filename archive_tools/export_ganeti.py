@@ -14,27 +14,18 @@ from archive_tools.export_file import Manifest
 from jqueue.errors import QueueFailed
 from jqueue.job import jsonio
 from jqueue.job.change import Document
+from jqueue.job.ganeti import JOB_KEYS, OP_KEYS
 from jqueue.job.ids import archive_dir, job_file_name
 from jqueue.store.disk import GROUP_FILE, RealDisk
 
-_JOB_KEYS: Final = ("id", "ops", "received_timestamp", "start_timestamp", "end_timestamp")
-_OP_KEYS: Final = (
-    "input",
-    "status",
-    "result",
-    "log",
-    "priority",
-    "start_timestamp",
-    "exec_timestamp",
-    "end_timestamp",
-)
+_HOLDER: Final[dict[str, None]] = {"livelock": None, "process_id": None}
 
 
 def for_ganeti(document: Document) -> Document:
     """Return the document with Ganeti's keys only; whoever ran it, nobody holds it here."""
-    job = {key: document[key] for key in _JOB_KEYS}
-    job["ops"] = [{key: op[key] for key in _OP_KEYS} for op in document["ops"]]
-    return {**job, "livelock": None, "process_id": None}
+    job = {key: document[key] for key in JOB_KEYS if key not in _HOLDER}
+    job["ops"] = [{key: op[key] for key in OP_KEYS} for op in document["ops"]]
+    return {**job, **_HOLDER}
 
 
 def export_ganeti(contents: Contents, target: Path) -> Manifest:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, Final
 
 import click
 
 from jqueue.job import jsonio
-from jqueue.job.snapshot import Job
 
 _CONTROLS: Final = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != ord("\t")
@@ -43,26 +41,3 @@ def put_json_array(values: Iterable[Any]) -> None:
         click.echo(f"{separator}{jsonio.dumps(value).decode()}", nl=False)
         separator = ",\n"
     click.echo("[]" if separator == "[" else "]")
-
-
-def when(moment: datetime | None) -> str | None:
-    """Return the moment in ISO 8601, in UTC."""
-    return None if moment is None else moment.isoformat()
-
-
-def row_of(job: Job) -> dict[str, Any]:
-    """Return the job as `jqueue list --json` shows it."""
-    return {
-        "id": job.id,
-        "status": str(job.status),
-        "priority": job.priority,
-        "summary": job.summary,
-        "archived": job.archived,
-        "received": when(job.received),
-        "started": when(job.started),
-        "ended": when(job.ended),
-        "retry_of": job.retry_of,
-        "submitter": job.submitter,
-        "key": job.key,
-        "unique": job.unique,
-    }

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from archive_tools.command import JOB_ID, command, directory_argument
-from archive_tools.show import put_json, row_of
+from archive_tools.show import put_json
 from jqueue.errors import JobNotFound
+from jqueue.job.row import row_of
 from jqueue.store.offline import OfflineQueue
 
 

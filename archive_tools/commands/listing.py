@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from archive_tools.command import JOB_ID, command, directory_argument, json_option
-from archive_tools.show import put, put_json_array, row_of, say
+from archive_tools.show import put, put_json_array, say
+from jqueue.job.row import row_of
 from jqueue.job.snapshot import Job
 from jqueue.store.offline import OfflineQueue
 

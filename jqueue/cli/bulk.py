@@ -11,10 +11,11 @@ from jqueue.cli.command import Function, Settings
 from jqueue.cli.hints import missing_job, one_line
 from jqueue.cli.listing import put_jobs
 from jqueue.cli.selecting import Choice, choice_options, choose
-from jqueue.cli.show import ellipsis, put_json_array, row_of
+from jqueue.cli.show import ellipsis, put_json_array
 from jqueue.cli.terminal import flush, say
 from jqueue.cli.values import JOB_ID
 from jqueue.errors import InvalidJob, JobNotFound, Refused
+from jqueue.job.row import row_of
 from jqueue.job.snapshot import Job
 from jqueue.job.status import JobStatus
 from jqueue.job.transitions import Outcome

@@ -9,13 +9,14 @@ import click
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.hints import missing_job, one_line
 from jqueue.cli.selecting import Choice, choice_options, choose
-from jqueue.cli.show import put_json_array, row_of
+from jqueue.cli.show import put_json_array
 from jqueue.cli.table import put_table
 from jqueue.cli.terminal import say, width
-from jqueue.cli.times import ago, local, now, when
+from jqueue.cli.times import ago, local, now
 from jqueue.cli.values import JOB_ID
 from jqueue.errors import InvalidQuery
 from jqueue.job import jsonio
+from jqueue.job.row import row_of, when
 from jqueue.job.snapshot import Job
 
 if TYPE_CHECKING:

@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from jqueue.cli.terminal import flush, has_unicode, paint, put_bytes
-from jqueue.cli.times import when
 from jqueue.job import jsonio
-from jqueue.job.snapshot import Job
 
 COLORS = {
     "success": "green",
@@ -31,24 +29,6 @@ def put_json_array(values: Iterable[Any]) -> None:
         put_bytes(separator + jsonio.dumps(value))
         separator = b",\n"
     put_bytes(b"[]\n" if separator == b"[" else b"]\n")
-
-
-def row_of(job: Job) -> dict[str, Any]:
-    """The job as `list --json` shows it."""
-    return {
-        "id": job.id,
-        "status": str(job.status),
-        "priority": job.priority,
-        "summary": job.summary,
-        "archived": job.archived,
-        "received": when(job.received),
-        "started": when(job.started),
-        "ended": when(job.ended),
-        "retry_of": job.retry_of,
-        "submitter": job.submitter,
-        "key": job.key,
-        "unique": job.unique,
-    }
 
 
 def painted_status(status: str) -> str:

@@ -12,11 +12,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def when(moment: datetime | None) -> str | None:
-    """The moment in ISO 8601, in UTC."""
-    return None if moment is None else moment.isoformat()
-
-
 def local(moment: datetime | None) -> str:
     """The moment for a person here, or a dash."""
     return "-" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")

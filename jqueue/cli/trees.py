@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.show import painted_status, put_json, row_of
+from jqueue.cli.show import painted_status, put_json
 from jqueue.cli.terminal import faint, has_unicode, printable, put_painted
 from jqueue.cli.times import ago, now, span
 from jqueue.cli.values import JOB_ID
+from jqueue.job.family import named_children
+from jqueue.job.row import row_of
 from jqueue.job.snapshot import Job
 
 if TYPE_CHECKING:
@@ -76,7 +78,8 @@ def walk(queue: "Client", root: Job) -> Iterator[Level]:
     while stack:
         depth, job = stack.pop()
         yield depth, job
-        children = sorted(queue.jobs(ids=named_children(job), archived=True), key=lambda c: c.id)
+        named = named_children(job.to_dict())
+        children = sorted(queue.jobs(ids=named, archived=True), key=lambda c: c.id)
         stack += [(depth + 1, child) for child in reversed(children) if _is_child(child, job)]
 
 
@@ -84,30 +87,6 @@ def _is_child(child: Job, parent: Job) -> bool:
     """What a result names may be no child; and as IDs rise, no family can be a circle."""
     submitter = child.submitter
     return submitter is not None and submitter["job"] == parent.id and child.id > parent.id
-
-
-def named_children(job: Job) -> set[int]:
-    """The IDs that the job's document names as submitted by it, in results and in mid-execution."""
-    results = [op.result for op in job.ops if isinstance(op.result, dict)]
-    calls = (job.to_dict().get("submissions") or {}).values()
-    answers = [named.get("jobs") for named in (*results, *calls)]
-    return {
-        entry[1]
-        for answer in answers
-        if isinstance(answer, list)
-        for entry in answer
-        if _is_accepted(entry)
-    }
-
-
-def _is_accepted(entry: Any) -> bool:
-    return (
-        isinstance(entry, list)
-        and len(entry) == 2  # noqa: PLR2004  # a pair
-        and entry[0] is True
-        and type(entry[1]) is int
-        and entry[1] > 0
-    )
 
 
 def nested(family: list[Level]) -> dict[str, Any]:

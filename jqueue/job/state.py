@@ -40,6 +40,7 @@ from jqueue.job.change import (
     Submitted,
     Values,
 )
+from jqueue.job.ganeti import JOB_KEYS, OP_KEYS
 from jqueue.job.log import Log
 from jqueue.job.status import FINALIZED, JobStatus, calc_status
 
@@ -51,20 +52,7 @@ KEY_LIFETIME_S: Final = 86_400.0
 LOST: Final = "lost"
 """The fate of a job that was not found: its file was damaged, or removed by hand."""
 
-_KEPT_WHEN_NONE: Final = frozenset(
-    {
-        "status",
-        "result",
-        "log",
-        "priority",
-        "start_timestamp",
-        "exec_timestamp",
-        "end_timestamp",
-        "received_timestamp",
-        "livelock",
-        "process_id",
-    }
-)
+_KEPT_WHEN_NONE: Final = frozenset({*JOB_KEYS, *OP_KEYS})
 
 
 class Place(StrEnum):
