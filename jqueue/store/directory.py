@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -88,8 +89,9 @@ class DirectoryStore:
         self._lock = lock
         self._own_files = files == "now"
         self._snapshots: list[DirectorySnapshot] = []
-        self._seen_damaged: dict[int, bool] = {}
-        """Jobs whose files were found damaged, and whether that is still to be recorded."""
+        self._seen_damaged: set[int] = set()
+        self._to_set_aside: deque[int] = deque()
+        """Jobs whose files were found damaged, by any thread, and are not yet recorded as such."""
         self.journal = Journal(
             disk, mode=durability, on_durable=self._durable, segment_bytes=segment_bytes
         )
@@ -203,9 +205,7 @@ class DirectoryStore:
     def _record_damage(self, damaged: dict[int, str]) -> None:
         """Set damaged files aside, by a record each, so that their IDs are never used again."""
         for job, reason in damaged.items():
-            _log.error("%s: damaged (%s); set aside in quarantine", job_file_name(job), reason)
-            change = Quarantined(job, job_file_name(job), reason[:500])
-            self.ledger.commit(Transaction(new_transaction_id(), (change,), essential=True))
+            self.ledger.commit(_set_aside(job, reason))
 
     # What the ledger asks for
 
@@ -214,36 +214,35 @@ class DirectoryStore:
             return None
         entry = opening.load(self.disk, key, self.packs)
         if entry is opening.QUARANTINED and key not in self._seen_damaged:
-            self._seen_damaged[key] = True
+            self._seen_damaged.add(key)
+            self._to_set_aside.append(key)
             self.checkpointer.hurry()
         return entry
 
     def _set_aside_damaged(self) -> None:
         """Set files aside that were found damaged since the last pass, by a record each."""
-        for job in [job for job, new in self._seen_damaged.items() if new]:
-            self._seen_damaged[job] = False
+        while self._to_set_aside:
             with contextlib.suppress(_Unharmed):
-                self.ledger.transact(partial(self._quarantine, job))
+                self.ledger.transact(partial(self._quarantine, self._to_set_aside[0]))
+            # Only now: a record that failed is tried again by the next pass.
+            self._to_set_aside.popleft()
 
     def _quarantine(self, job: int, layer: Layer) -> Transaction:
         value = self.ledger.values.get(job)
         reason = None if isinstance(value, Entry) else opening.damage(self.disk, job)
         if reason is None:
             raise _Unharmed(f"the document of job {job} is known, or its file is gone")
-        file = job_file_name(job)
-        _log.error("%s: damaged (%s); set aside in quarantine", file, reason)
-        was, named = None, []
-        if type(value) is bytes:
-            # What it was can't be read any more; those that are left to their files are queued,
-            # but for what was unfinished otherwise when the queue was opened.
-            was = next((str(one) for one in _UNFINISHED if layer.find(f"count/{one}")), None)
-            named = [
-                key
-                for key, held in self.ledger.values.items()
-                if held == job and isinstance(key, str) and key.startswith(("unique/", "retry/"))
-            ]
-        change = Quarantined(job, file, reason[:500], was, named)
-        return Transaction(new_transaction_id(), (change,), essential=True)
+        if type(value) is not bytes:
+            return _set_aside(job, reason)
+        # What it was can't be read any more; those that are left to their files are queued,
+        # but for what was unfinished otherwise when the queue was opened.
+        was = next((str(one) for one in _UNFINISHED if layer.find(f"count/{one}")), None)
+        named = [
+            key
+            for key, held in self.ledger.values.items()
+            if held == job and isinstance(key, str) and key.startswith(("unique/", "retry/"))
+        ]
+        return _set_aside(job, reason, was, named)
 
     def _durable(self, batch: list[Record]) -> None:
         for record in batch:
@@ -409,6 +408,15 @@ class DirectoryStore:
             self.disk.close()
             if self._lock is not None:
                 self._lock.release()
+
+
+def _set_aside(
+    job: int, reason: str, was: str | None = None, named: Sequence[str] = ()
+) -> Transaction:
+    file = job_file_name(job)
+    _log.error("%s: damaged (%s); set aside in quarantine", file, reason)
+    change = Quarantined(job, file, reason[:500], was, named)
+    return Transaction(new_transaction_id(), (change,), essential=True)
 
 
 class _Unharmed(JQueueError):

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from jqueue import JobQueue
-from jqueue.errors import JobNotFound
+from jqueue.errors import DiskFull, JobNotFound
 from jqueue.job.dependency import Verdict
 from jqueue.job.state import Place
 from jqueue.queue import QueueCore
@@ -66,6 +66,24 @@ def test_p7_after_a_crash_it_is_set_aside_all_the_same(disk):
     assert not left.exists("job-1")
     assert len(left.names("quarantine")) == 1
     assert again.submit([delay()], unique="u") == 3
+
+
+def test_p7_a_record_of_damage_that_failed_is_tried_again(disk, monkeypatch):
+    # It was forgotten with the first failure: the job stayed counted until the next opening.
+    queue = damaged(disk, [{}, {}])
+    with pytest.raises(JobNotFound):
+        queue.job(1)
+
+    def full(_decide):
+        raise DiskFull("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue.store.ledger, "transact", full)
+        with pytest.raises(DiskFull):
+            queue.store.checkpoint()
+    queue.store.checkpoint()
+    assert queue.count() == 1
+    assert not disk.exists("job-1")
 
 
 def test_p7_the_unique_name_of_a_damaged_job_is_free(disk):
