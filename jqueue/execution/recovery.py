@@ -7,7 +7,8 @@
     Ganeti's, or without a start  judged at once
 
 Judged is by the policy that the record of its start holds.  Such a loss is not counted against the
-limit: the worker didn't die under a living owner (but a thread of the owner did).
+limit: the worker didn't die under a living owner (but a thread of the owner did).  One that lives
+on and is lost afterwards is counted.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Found(NamedTuple):
 
     @property
     def counted(self) -> bool:
-        """Whether the loss of its process counts as an interruption."""
-        return self.fate == "wait" or _ran_in_owner(self.op)
+        """Whether the loss of its process counts as an interruption: it lives under this owner."""
+        return self.fate in ("adopt", "wait") or _ran_in_owner(self.op)
 
     @property
     def after(self) -> str:

@@ -1,5 +1,6 @@
 """A real daemon, in a process of its own, that tests start, kill and start again."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,18 +14,10 @@ import pytest
 from archive_tools.verify import is_clean, verify
 from jqueue import connect
 
+ROOT = Path(__file__).parents[2]
 UNITS = str(Path(__file__).with_name("units.py"))
-DAEMON = """
-import logging, sys
-from jqueue.daemon.main import run_daemon
-from jqueue.execution.executions import Options
-logging.basicConfig(level=logging.INFO, format="%(message)s")
-workers, silence_s = int(sys.argv[2]), float(sys.argv[3])
-options = Options(
-    workers=workers, silence_s=silence_s, kill_grace_s=0.5, orphan_timeout_s=20.0
-)
-sys.exit(run_daemon(sys.argv[1], sources=sys.argv[4:], options=options))
-"""
+DAEMON = str(Path(__file__).with_name("daemon_process.py"))
+OPTIONS = {"workers": 2, "silence_s": 30.0, "kill_grace_s": 0.5, "orphan_timeout_s": 20.0}
 
 
 class Machine:
@@ -38,13 +31,22 @@ class Machine:
         self.daemon = None
         self.client = connect(self.queue, timeout_s=30)
 
-    def start(self, *, workers=2, silence_s=30.0):
+    def start(self, *, sources=(UNITS,), seam=None, **options):
+        """Start a daemon; `seam` is what `daemon_process` knows beside, `options` are its own."""
+        settings = {
+            "queue": str(self.queue),
+            "sources": [str(source) for source in sources],
+            "options": OPTIONS | options,
+            **(seam or {}),
+        }
         with self.log.open("ab") as log:
-            self.daemon = subprocess.Popen(
-                [sys.executable, "-c", DAEMON, self.queue, str(workers), str(silence_s), UNITS],
-                stderr=log,
-            )
+            command = [sys.executable, DAEMON, json.dumps(settings)]
+            self.daemon = subprocess.Popen(command, stderr=log, cwd=ROOT)
         return self
+
+    def until_dead(self):
+        """Wait for a daemon that kills itself."""
+        assert self.daemon.wait(30) == -signal.SIGKILL
 
     def kill(self):
         self.daemon.kill()
@@ -128,3 +130,46 @@ def machine(tmp_path):
     made.close()
     if made.queue.exists():
         assert is_clean(verify(made.queue))
+
+
+class Shell:
+    """Runs `jqueue` on the machine's queue."""
+
+    def __init__(self, machine):
+        self.machine = machine
+        self.begun = []
+
+    def begin(self, *words):
+        command = [sys.executable, "-m", "jqueue", *map(str, words)]
+        env = {**os.environ, "JQUEUE_DIR": str(self.machine.queue)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        self.begun.append(subprocess.Popen(command, env=env, **pipes))
+        return self.begun[-1]
+
+    def close(self):
+        for process in self.begun:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            process.stderr.close()
+
+    def __call__(self, *words, code=0, timeout_s=60):
+        process = self.begin(*words)
+        out, err = process.communicate(timeout=timeout_s)
+        assert "Traceback" not in err
+        assert process.returncode == code, (out, err)
+        return out, err
+
+    def json(self, *words, code=0):
+        return json.loads(self(*words, "--json", code=code)[0])
+
+    def submit(self, *ops):
+        words = [word for op in ops for word in ("--op", json.dumps(op))]
+        return int(self("submit", *words)[0])
+
+
+@pytest.fixture
+def shell(machine):
+    made = Shell(machine)
+    yield made
+    made.close()

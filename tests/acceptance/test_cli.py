@@ -1,58 +1,12 @@
 """The command line as people and scripts use it: processes of its own beside a real daemon."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import UNITS, is_gone, until
-
-
-class Shell:
-    """Runs `jqueue` on the machine's queue."""
-
-    def __init__(self, machine):
-        self.machine = machine
-        self.begun = []
-
-    def begin(self, *words):
-        command = [sys.executable, "-m", "jqueue", *map(str, words)]
-        env = {**os.environ, "JQUEUE_DIR": str(self.machine.queue)}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        self.begun.append(subprocess.Popen(command, env=env, **pipes))
-        return self.begun[-1]
-
-    def close(self):
-        for process in self.begun:
-            process.kill()
-            process.wait()
-            process.stdout.close()
-            process.stderr.close()
-
-    def __call__(self, *words, code=0, timeout_s=60):
-        process = self.begin(*words)
-        out, err = process.communicate(timeout=timeout_s)
-        assert "Traceback" not in err
-        assert process.returncode == code, (out, err)
-        return out, err
-
-    def json(self, *words, code=0):
-        return json.loads(self(*words, "--json", code=code)[0])
-
-    def submit(self, *ops):
-        words = [word for op in ops for word in ("--op", json.dumps(op))]
-        return int(self("submit", *words)[0])
-
-
-@pytest.fixture
-def shell(machine):
-    made = Shell(machine)
-    yield made
-    made.close()
 
 
 def test_submit_and_wait_gives_the_id_and_the_jobs_end_as_exit_code(machine, shell):

@@ -162,3 +162,17 @@ class Noop(OpCode):
 @logical_unit(Noop, max_running=1)
 def noop(op, context):
     return None
+
+
+class Stubborn(OpCode):
+    path: str
+    gate: str
+
+
+@logical_unit(Stubborn)
+def stubborn(op, context):
+    """Heeds neither SIGTERM nor a cancellation."""
+    write(op.path, context.job_id, context.op_index, context.attempt, "begin", os.getpid())
+    while not os.path.exists(op.gate):
+        time.sleep(0.01)
+    write(op.path, context.job_id, context.op_index, context.attempt, "end", os.getpid())

@@ -398,6 +398,23 @@ def test_new_owner_adopts_a_living_worker_and_what_it_executes(house):
     assert house.op(job)["result"] == "adopted"
 
 
+# An adopted worker that was lost never counted: no limit held for what ends its worker each time.
+@pytest.mark.parametrize("silent", [True, False])
+def test_worker_that_is_lost_after_its_adoption_is_an_interruption_that_counts(house, silent):
+    job, token = house.running()
+    house.open()
+    recover(house.runner)
+    if silent:
+        house.loop.later.pop()()
+    else:
+        house.hello(house.held[0], job, 0, token)
+        house.process.kill()
+    house.free(house.held[0])
+    house.until("queued", job)
+    assert (house.op(job)["attempts"], house.op(job)["interruptions"]) == (1, 1)
+    assert house.process.poll() is not None
+
+
 def test_finish_that_was_kept_by_the_owner_before_is_answered_by_the_next(house):
     job, token = house.running()
     house.say(*finish(token, result=1))
