@@ -32,7 +32,7 @@ class Burial:
         loop: Loop,
         queue_fd: int,
         identity: Identity | None,
-        lock: tuple[str, int | None] | None,
+        lock: tuple[str, int, int] | None,
         buried: Callable[[], None],
         *,
         grace_s: float | None = None,

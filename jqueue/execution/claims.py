@@ -52,14 +52,47 @@ class Claims:
         self, lock: Lock, kinds: frozenset[str] | None, timeout_s: float | None, answer: Answer
     ) -> Request:
         """Ask for an opcode; `answer` is called once, with none if none comes in time."""
-        known = self._granted.get(lock.name)
-        if known is not None and known.answered is not None:
-            known.gone = False
-            answer(known.answered)
+        known = self._granted.get(lock.name) or self._adopt(lock)
+        if known is not None:
+            self._repeat(known, answer)
             return known
+        before = self._waiting.get(lock.name)
+        if before is not None:
+            self._give_up(before)
         request = self._waiting[lock.name] = Request(lock, kinds, timeout_s, answer)
         self._runner.wake()
         return request
+
+    def _repeat(self, known: Request, answer: Answer) -> None:
+        """The claimant asks again, on another connection: it is there, and gets the same opcode."""
+        known.settled()
+        known.gone = False
+        if known.answered is not None:
+            answer(known.answered)
+            return
+        first = known.answer
+
+        def answer_both(found: ClaimAnswer | JQueueError) -> None:
+            first(found)
+            answer(found)
+
+        known.answer = answer_both
+
+    def _adopt(self, lock: Lock) -> Request | None:
+        """Return what an owner before has granted under this livelock, if its answer was lost."""
+        for execution in self._runner.endings.executions.values():
+            if execution.claimed and execution.lock.name == lock.name:
+                entry = self._runner.store.find(execution.job)
+                if entry is None or entry.document is None:
+                    return None
+                request = self._granted[lock.name] = Request(lock, None, None, lambda _: None)
+                request.execution = execution
+                op = entry.document["ops"][execution.op_index]
+                request.answered = ClaimAnswer(
+                    entry.document, execution.op_index, execution.token, op.get("attempts", 1)
+                )
+                return request
+        return None
 
     def _give_up(self, request: Request) -> None:
         if self._waiting.get(request.lock.name) is request:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from jqueue.execution.executions import Lock
 from jqueue.execution.obstacles import is_before, obstacles
 from jqueue.execution.scheduler import AGE_S, Held, Pick, Scheduler
 from jqueue.execution.units import Unit
@@ -161,7 +162,7 @@ class Dispatcher:
             return self._scheduler.due_in_s()
 
     def start(
-        self, pick: Pick, lock: tuple[str, int], worker: Identity | None, *, thread: bool = False
+        self, pick: Pick, lock: Lock, worker: Identity | None, *, thread: bool = False
     ) -> Decide:
         """Return the rule that starts what was taken, with all that recovery must know."""
         unit = pick.unit
@@ -169,8 +170,8 @@ class Dispatcher:
             pick.job,
             pick.op_index,
             now=self._clock.now_ns(),
-            livelock=lock[0],
-            worker=worker_record(worker, lock[1], self._clock.steady_s(), thread=thread),
+            livelock=lock.name,
+            worker=worker_record(worker, lock, self._clock.steady_s(), thread=thread),
             policy=Interruption.REQUEUE if unit is None else unit.interruption,
             retries=None if unit is None else unit.retries,
             timeout_s=None if unit is None else unit.timeout_s,
@@ -202,15 +203,16 @@ def unsettled(moment: Snapshot) -> Iterator[tuple[int, int, dict[str, Any]]]:
 
 
 def worker_record(
-    worker: Identity | None, inode: int, began_s: float, *, thread: bool
-) -> dict[str, Any] | None:
-    """Return what a start's record says of the executing process; None for a claimant.
+    worker: Identity | None, lock: Lock, began_s: float, *, thread: bool
+) -> dict[str, Any]:
+    """Return what a start's record says of the executing process; of a claimant only `began_s`.
 
-    `began_s`, on the steady clock of its boot: what a later owner measures its timeout from.
+    That is on the steady clock of its boot: what a later owner measures its timeout from.
     """
+    record: dict[str, Any] = {"began_s": round(began_s, 3)}
     if worker is None:
-        return None
-    record = {**worker.to_dict(), "inode": inode, "began_s": round(began_s, 3)}
+        return record
+    record |= {**worker.to_dict(), "inode": lock.inode, "device": lock.device}
     if thread:
         # The process is the owner, which nobody may end because of one opcode.
         record["thread"] = True

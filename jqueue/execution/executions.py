@@ -13,10 +13,11 @@ from jqueue.store.processes import Identity
 
 
 class Lock(NamedTuple):
-    """A livelock's name and inode."""
+    """A livelock's name, and which file of that name it is (device 0: not known)."""
 
     name: str
     inode: int
+    device: int = 0
 
 
 class Channel(Protocol):

@@ -79,12 +79,15 @@ class Port:
         execution = worker.execution
         if worker.condemned is not None:
             worker.tell(["end", worker.condemned])
-        elif execution is not None and not execution.ended:
+            return
+        if execution is not None and not execution.ended:
             deny(runner, worker, execution)
-        elif livelock.inode_of(runner.queue_fd, name) != inode:
+            return
+        place = livelock.place_of(runner.queue_fd, name)
+        if place is None or place.inode != inode:
             self._end("its livelock is not in this queue")
         else:
-            runner.ready(worker, Lock(name, inode))
+            runner.ready(worker, Lock(name, *place))
 
     def _logged(self, token: int, number: int, entries: list[Any], again: bool) -> None:
         execution = self._current(token)

@@ -101,25 +101,32 @@ def _examine(queue_fd: int, job: int, at: int, op: dict[str, Any]) -> Found:
     name, worker = op.get("livelock"), op.get("worker")
     if not isinstance(name, str) or not livelock.is_name(name):
         return Found(job, at, op, None, None, "judge")
-    recorded = worker.get("inode") if isinstance(worker, dict) else None
-    inode = livelock.inode_of(queue_fd, name)
-    if recorded is not None and inode is not None and inode != recorded:
-        # The directory is a copy: that process works for the original, and is none of ours.
+    place = livelock.place_of(queue_fd, name)
+    held = place is not None and not livelock.is_free(queue_fd, name, inode=place.inode)
+    if place is None or _is_copied(place, worker, held=held):
         return Found(job, at, op, None, None, "judge")
-    lock = Lock(name, recorded if recorded is not None else inode or 0)
+    lock = Lock(name, *place)
     identity = None if _is_thread(worker) else Identity.parse(worker)
-    held = inode is not None and not livelock.is_free(queue_fd, name, inode=inode)
     if identity is None:
         return Found(job, at, op, lock, None, "wait" if held else "judge")
-    if inode is None:
-        # Nothing proves that the process is ours: a copy without its livelocks looks the same.
-        return Found(job, at, op, lock, None, "judge")
     if op["status"] == JobStatus.CANCELING:
         return Found(job, at, op, lock, identity, "kill")
     if held and identity.is_alive():
         return Found(job, at, op, lock, identity, "adopt")
     left = held or session_members(identity)
     return Found(job, at, op, lock, identity, "bury" if left else "judge")
+
+
+def _is_copied(place: livelock.Place, worker: Any, *, held: bool) -> bool:
+    """Whether the directory is a copy: that process works for the original, and is none of ours.
+
+    Without a livelock nothing proves that a process is ours, either: a copy may lack them.  Who
+    holds the very file is ours, whatever the device is called now.
+    """
+    recorded = worker if isinstance(worker, dict) else {}
+    if recorded.get("inode", place.inode) != place.inode:
+        return True
+    return not held and bool(recorded.get("device", place.device) != place.device)
 
 
 def recover(runner: Runner) -> list[dict[str, Any]]:
@@ -157,11 +164,12 @@ def _recover(runner: Runner, found: Found) -> None:
         execution.silence = runner.loop.call_later(
             runner.options.silence_s, lambda: runner.endings.end(execution, "its worker is silent")
         )
-        spent_s = _spent_s(found.op, runner.clock)
-        runner.endings.arm_timeout(execution, found.op, spent_s=spent_s)
     else:
         grace_s = runner.options.kill_grace_s if found.fate == "kill" else None
         _bury(runner, execution, found.lock, grace_s)
+    if found.fate in ("adopt", "wait"):
+        spent_s = _spent_s(found.op, runner.clock)
+        runner.endings.arm_timeout(execution, found.op, spent_s=spent_s)
 
 
 def _bury(runner: Runner, execution: Execution, lock: Lock | None, grace_s: float | None) -> None:
@@ -186,6 +194,7 @@ def _is_thread(worker: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def _spent_s(op: dict[str, Any], clock: Clock) -> float:
-    """How long it has run: by the steady clock, for an adopted worker is of this boot."""
-    began_s = op["worker"].get("began_s")
+    """How long it has run: by the steady clock, for who lives on is of this boot."""
+    worker = op.get("worker")
+    began_s = worker.get("began_s") if isinstance(worker, dict) else None
     return max(clock.steady_s() - began_s, 0.0) if isinstance(began_s, int | float) else 0.0

@@ -51,7 +51,8 @@ def start(  # noqa: PLR0913  # all that recovery must find in the record of the 
 ) -> Decide:
     """Start an opcode; the answer is its document's state before, the record's LSN is the token.
 
-    `worker` is `{"pid", "start_time", "boot_id"}`, None for a claim; `retries` and `timeout_s` are
+    `worker` names the process that executes it, with a `pid` unless it is a claimant's; `retries`,
+    `timeout_s` are
     the unit's defaults, the opcode's own have the first word.  Raises Refused unless it is the
     job's next opcode, queued (or waiting for the locks that it now gets), not before its time, with
     its dependencies met, in a queue that isn't paused.  The backoff of a failed attempt is the
@@ -66,7 +67,7 @@ def start(  # noqa: PLR0913  # all that recovery must find in the record of the 
             op_index,
             now,
             livelock=livelock,
-            process_id=None if worker is None else worker["pid"],
+            process_id=None if worker is None else worker.get("pid"),
             interruption=str(policy),
             max_interruptions=max_interruptions,
             locks=locks,

@@ -33,6 +33,14 @@ class Livelock(NamedTuple):
     """Tells this file from one of the same name in a copied directory."""
 
 
+class Place(NamedTuple):
+    """Which file it is, among those of the same name in copies of its directory."""
+
+    inode: int
+    device: int
+    """A snapshot of a file system has the same inodes, on another device."""
+
+
 def is_name(name: object) -> bool:
     """Say whether `name` can be that of a livelock of ours (Ganeti's are other files elsewhere)."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
@@ -114,15 +122,21 @@ def wait_free(queue_fd: int, name: str) -> None:
         os.close(fd)
 
 
-def inode_of(queue_fd: int, name: str) -> int | None:
-    """Return the inode of a livelock's file, or None if it is missing."""
+def place_of(queue_fd: int, name: str) -> Place | None:
+    """Return which file a livelock is, or None if it is missing."""
     if not is_name(name):
         return None
     try:
         found = os.stat(f"{DIRECTORY}/{name}", dir_fd=queue_fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    return found.st_ino
+    return Place(found.st_ino, found.st_dev)
+
+
+def inode_of(queue_fd: int, name: str) -> int | None:
+    """Return the inode of a livelock's file, or None if it is missing."""
+    found = place_of(queue_fd, name)
+    return None if found is None else found.inode
 
 
 def remove_free(queue_fd: int, needed: frozenset[str] = frozenset()) -> list[str]:

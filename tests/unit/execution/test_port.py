@@ -10,7 +10,7 @@ import pytest
 from jqueue.errors import DiskFull, InvalidJob, JQueueError
 from jqueue.execution.claims import Claims
 from jqueue.execution.dispatch import Dispatcher
-from jqueue.execution.executions import Options, Worker
+from jqueue.execution.executions import Lock, Options, Worker
 from jqueue.execution.explaining import explain
 from jqueue.execution.loop import Result
 from jqueue.execution.port import greet
@@ -457,6 +457,90 @@ def test_copied_directory_knows_that_the_livelock_is_not_its_own(house):
     house.loop.turn()
     assert house.process.poll() is None
     assert house.op(job)["status"] == "queued"
+
+
+# A snapshot of a file system has the same inodes: its owner killed the original's worker.
+def test_snapshot_of_the_directory_on_another_device_leaves_the_original_alone(house, monkeypatch):
+    job, _ = house.running()
+    assert house.op(job)["worker"]["device"] == os.fstat(house.fd).st_dev
+    place_of = livelock.place_of
+
+    def moved(fd, name):
+        return place_of(fd, name)._replace(device=1)
+
+    monkeypatch.setattr(livelock, "place_of", moved)
+    os.close(house.held.pop().fd)
+    house.open()
+    [described] = recover(house.runner)
+    assert (described["fate"], described["pid"]) == ("judge", None)
+    house.loop.turn()
+    assert house.process.poll() is None
+    assert house.op(job)["status"] == "queued"
+
+
+# Claims
+
+
+def claim(house, lock):
+    """Ask for an opcode under this livelock; returns where the answers come, and the request."""
+    answers = []
+    place = Lock(lock.name, lock.inode)
+    request = house.claims.request(place, None, 0, answers.append)
+    return answers, request
+
+
+def test_claim_repeated_to_the_next_owner_gets_the_same_opcode(house):
+    job, other = house.submit(), house.submit()
+    lock = house.lock()
+    first, _ = claim(house, lock)
+    house.loop.turn()
+    house.open()
+    assert [one["fate"] for one in recover(house.runner)] == ["wait"]
+    again, request = claim(house, lock)
+    house.loop.turn()
+    assert [(one.document["id"], one.token) for one in again] == [(job, first[0].token)]
+    assert (again[0].attempt, house.op(other)["status"]) == (1, "queued")
+    house.claims.gone(request)
+    house.free(lock)
+    house.until("queued", job)
+    assert house.op(job)["interruptions"] == 1
+
+
+def test_claim_repeated_before_its_start_is_durable_gets_one_opcode(house):
+    job, other = house.submit(), house.submit()
+    lock = house.lock()
+    first, request = claim(house, lock)
+    settled = []
+    request.settled = lambda: settled.append(1)
+    house.runner.turn()
+    again, same = claim(house, lock)
+    assert (same, settled) == (request, [1])
+    house.loop.turn()
+    assert [one.document["id"] for one in first + again] == [job, job]
+    assert house.op(other)["status"] == "queued"
+
+
+def test_claim_repeated_while_it_waits_is_granted_once(house):
+    lock = house.lock()
+    first, _ = claim(house, lock)
+    again, _ = claim(house, lock)
+    assert [one.document for one in first] == [None]
+    job = house.submit()
+    assert [one.document["id"] for one in again] == [job]
+
+
+def test_time_of_a_claim_goes_on_under_the_next_owner(house):
+    job = house.submit(timeout_s=0.5)
+    lock = house.lock()
+    claim(house, lock)
+    house.loop.turn()
+    house.open()
+    recover(house.runner)
+    [over] = house.loop.later
+    over()
+    house.free(lock)
+    house.until("error", job)
+    assert "exceeded its time of 0.5 s" in house.op(job)["result"][1][0]
 
 
 # Explain: what the owner knows beyond the queue itself
