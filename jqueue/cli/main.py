@@ -25,6 +25,7 @@ COMMANDS = {
     "pause": "operating:pause",
     "resume": "operating:resume",
     "status": "reading:status",
+    "metrics": "operating:metrics",
     "daemon": "running:daemon",
     "run": "running:run",
     "recover": "recovering:recover",

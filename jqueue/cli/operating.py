@@ -6,7 +6,7 @@ import click
 
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.show import put_json
-from jqueue.cli.terminal import say
+from jqueue.cli.terminal import put_bytes, say
 
 
 def tell(settings: Settings, name: str, state: dict[str, Any] | None, text: str) -> None:
@@ -77,3 +77,20 @@ def resume(settings: Settings) -> None:
         queue.resume()
         state = queue.pause_state()
     tell(settings, "pause", state, "Opcodes are started.")
+
+
+@command("metrics")
+@pass_settings
+def metrics(settings: Settings) -> None:
+    """Print the queue's figures as Prometheus text; without a daemon, what the files show.
+
+    \b
+    Example:
+      jqueue metrics > /var/lib/node_exporter/jqueue.prom
+    """  # noqa: D301  # as above
+    with settings.open() as queue:
+        text = queue.metrics()
+    if settings.as_json:
+        put_json({"metrics": text})
+    else:
+        put_bytes(text.encode())

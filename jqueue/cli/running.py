@@ -32,8 +32,16 @@ def _running_options(least_workers: int) -> Callable[[Function], Function]:
 
 @command("daemon")
 @_running_options(0)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65_535),
+    metavar="PORT",
+    help="Serve Prometheus metrics on this port of 127.0.0.1.",
+)
 @pass_settings
-def daemon(settings: Settings, *, sources: tuple[str, ...], workers: int | None) -> None:
+def daemon(
+    settings: Settings, *, sources: tuple[str, ...], workers: int | None, metrics_port: int | None
+) -> None:
     """Own the queue and run its jobs, in the foreground, until SIGTERM or SIGINT.
 
     SIGTERM: start nothing, wait for what runs; again: at once. With --workers 0 jobs are accepted
@@ -43,7 +51,7 @@ def daemon(settings: Settings, *, sources: tuple[str, ...], workers: int | None)
     Example:
       jqueue daemon --load my_units.py --workers 4
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
-    _serve(settings, sources, workers, until_idle=False)
+    _serve(settings, sources, workers, until_idle=False, metrics_port=metrics_port)
 
 
 @command("run")
@@ -60,7 +68,12 @@ def run(settings: Settings, *, sources: tuple[str, ...], workers: int | None) ->
 
 
 def _serve(
-    settings: Settings, sources: Iterable[str], workers: int | None, *, until_idle: bool
+    settings: Settings,
+    sources: Iterable[str],
+    workers: int | None,
+    *,
+    until_idle: bool,
+    metrics_port: int | None = None,
 ) -> None:
     # Imported here: no other command needs what runs jobs.
     from jqueue.daemon.main import serve  # noqa: PLC0415
@@ -71,7 +84,7 @@ def _serve(
     )
     for source in sources:
         load_units(source)
-    serve(settings.queue_path, workers=workers, until_idle=until_idle)
+    serve(settings.queue_path, workers=workers, until_idle=until_idle, metrics_port=metrics_port)
 
 
 def load_units(source: str) -> None:

@@ -35,7 +35,7 @@ from jqueue.queue.clock import SystemClock
 from jqueue.queue.explain import without_owner
 from jqueue.queue.protocol import AnyOp, ArchiveCount, Submission
 from jqueue.queue.reading import Reader
-from jqueue.store import livelock
+from jqueue.store import condition, livelock
 from jqueue.store.offline import OfflineQueue
 
 T = TypeVar("T")
@@ -285,7 +285,19 @@ class Client:
 
     def status(self) -> dict[str, Any]:
         """Return what there is to say about the queue; `pid` is None without an owner."""
-        return self._read("status", lambda offline: {**offline.status(), "pid": None}, dict)
+        return self._read("status", lambda _: self._status_alone(), dict)
+
+    def _status_alone(self) -> dict[str, Any]:
+        return {**self._without.status(), **condition.place(self.path), "pid": None}
+
+    def metrics(self) -> str:
+        """Return the queue's figures as Prometheus text; without an owner, what files show."""
+        return self._read("metrics", lambda _: self._metrics_alone(), str)
+
+    def _metrics_alone(self) -> str:
+        from jqueue.daemon import metrics  # noqa: PLC0415 - few ask for them, and it takes a while
+
+        return metrics.text(metrics.registry(self._status_alone, of_process=False))
 
     def drain_state(self) -> dict[str, Any] | None:
         """Return `{"reason", "by", "since"}` while drained, else None."""

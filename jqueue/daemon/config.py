@@ -34,6 +34,7 @@ class Config:
     load: tuple[str, ...] = ()
     durability: str = "full"
     files: str = "now"
+    metrics_port: int | None = None
 
     def options(self, workers: int | None = None) -> Options:
         """Return what the runner needs; `workers` is what the command line says."""
@@ -91,11 +92,14 @@ def _is_seconds(value: Any) -> bool:
     return is_number and math.isfinite(value) and value >= 0
 
 
-def _is_count(least: int) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and least <= value <= MAX_COUNT
-
-
 MAX_COUNT: Final = 10_000
+MAX_PORT: Final = 65_535
+
+
+def _is_count(least: int, most: int = MAX_COUNT) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and least <= value <= most
+
+
 _SECONDS: Final = ("a number of seconds, 0 or more", _is_seconds)
 _CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "workers": (f"an integer from 0 to {MAX_COUNT}", _is_count(0)),
@@ -109,6 +113,7 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
     ),
     "durability": ('"full" or "process"', lambda value: value in ("full", "process")),
+    "metrics_port": (f"an integer from 1 to {MAX_PORT}", _is_count(1, MAX_PORT)),
     "files": ('"now" or "behind"', lambda value: value in ("now", "behind")),
 }
 assert _CHECKS.keys() == asdict(Config()).keys()

@@ -24,7 +24,7 @@ from jqueue.queue.dependencies import judge_dependencies
 from jqueue.queue.finishing import finish
 from jqueue.queue.running import EXECUTING, interrupted, log, progress, requeue
 from jqueue.queue.submission import MAX_LIVE_JOBS
-from jqueue.store import livelock
+from jqueue.store import condition, livelock
 from jqueue.store.directory import DirectoryStore, Durability, FilesMode
 from jqueue.store.protocol import Store
 
@@ -349,7 +349,8 @@ class JobQueue(QueueCore):
 
     def status(self) -> dict[str, Any]:
         """Return what there is to say about the queue as a whole."""
-        return {**super().status(), **self._directory.status(), "pid": self._opened_pid}
+        engine, room = self._directory.status(), condition.place(self.path)
+        return {**super().status(), **engine, **room, "pid": self._opened_pid}
 
     def checkpoint(self) -> None:
         """Return when every job's file is written and synced."""

@@ -39,6 +39,7 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
     create: bool = True,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
     stop_limit_s: float | None = None,
+    metrics_port: int | None = None,
     ready: Callable[[JobQueue], None] = lambda _queue: None,
 ) -> None:
     """Own the queue at `path` and run it in the foreground; returns after an orderly stop.
@@ -54,6 +55,7 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
     options = options or config.options(workers)
     durability, files = durability or config.durability, files or config.files
     limit_s = config.stop_limit_s if stop_limit_s is None else stop_limit_s
+    port = config.metrics_port if metrics_port is None else metrics_port
     _load_configured(path, config)
     for source in sources:
         load(source)
@@ -69,6 +71,7 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
         ) as queue:
             try:
                 owner = queue.prepare(options, isolation, until_idle=until_idle)
+                owner.metrics_port = port
                 if threading.current_thread() is threading.main_thread():
                     handle_signals(owner, limit_s)
                 ready(queue)

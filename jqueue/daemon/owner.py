@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Literal
 
+from jqueue.daemon.facts import Facts
 from jqueue.daemon.launch import process_launcher, thread_launcher
 from jqueue.daemon.reactor import LoopTimer, Reactor
 from jqueue.daemon.server import Server
@@ -43,7 +44,10 @@ class Owner:
         self.core = core
         self.reactor = Reactor(core.store)
         self.options = options
+        self.queue = queue
         self.recovered: list[dict[str, Any]] = []
+        self.metrics_port: int | None = None
+        """Where figures are served on the loopback interface; set before `run`."""
         if options.workers:
             options.kinds = frozenset(UNITS)
         launch = self._launcher(queue, queue_fd, isolation)
@@ -60,7 +64,8 @@ class Owner:
         )
         self.claims = Claims(self.runner)
         verbs = Verbs(self.reactor, core, self.runner, self.claims)
-        verbs.facts = self._facts
+        self.facts = Facts(self)
+        verbs.facts = self.facts
         self.server = Server(self.reactor, self.runner, verbs, queue_fd)
         self.reactor.after_turn.append(self.runner.turn)
         self._verbs = verbs
@@ -75,18 +80,6 @@ class Owner:
             return thread_launcher(queue_fd, lambda stream: self.server.admit(stream))  # noqa: PLW0108
         found = sources() if self.options.workers else []
         return process_launcher(queue, found, orphan_timeout_s=self.options.orphan_timeout_s)
-
-    def _facts(self) -> dict[str, Any]:
-        status: dict[str, Any] = getattr(self.core.store, "status", dict)()
-        workers = self.runner.crew.workers
-        return {
-            **status,
-            "pid": os.getpid(),
-            "workers": sum(1 for worker in workers if worker.condemned is None),
-            "running": len(self.runner.endings.executions),
-            "kinds": sorted(self.options.kinds),
-            "stopping": self.runner.crew.stopping,
-        }
 
     def explain(self, id: int) -> list[dict[str, Any]]:
         """Say why a job is not running, with what the scheduler knows."""
@@ -111,6 +104,8 @@ class Owner:
     def run(self) -> None:
         """Serve and run until stopped.  Raises what stopped the store."""
         try:
+            if self.metrics_port is not None:
+                self.facts.listen(self.metrics_port)
             self.start()
             self.reactor.run()
         finally:
@@ -161,5 +156,6 @@ class Owner:
         """Let go of socket, timers and workers."""
         self.server.close()
         self._verbs.close()
+        self.facts.close()
         self.runner.close()
         self.reactor.close()

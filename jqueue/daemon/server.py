@@ -58,6 +58,11 @@ class Server:
         self._accepting = True
         reactor.watch(self._listener.fileno(), self._accept)
 
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._connections)
+
     def _accept(self) -> None:
         for _ in range(BACKLOG):
             full = len(self._connections) >= most_connections()

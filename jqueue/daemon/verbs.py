@@ -18,6 +18,7 @@ from typing import Any, Final
 from jqueue.daemon import luxi
 from jqueue.daemon.call import Call, GanetiCall
 from jqueue.daemon.connection import Connection, Slot
+from jqueue.daemon.facts import Facts
 from jqueue.daemon.ganeti import Methods
 from jqueue.daemon.reactor import Reactor
 from jqueue.daemon.streams import Stream, job_pieces
@@ -56,8 +57,8 @@ class Verbs:
         self.claims = claims
         self.watching = Watching(reactor, core.store)
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-        self.facts: Callable[[], dict[str, Any]] = dict
-        """What the owner adds to `status`."""
+        self.facts: Facts
+        """What the owner knows of itself; set by it."""
         self.methods = Methods(reactor, core, self.watching, self.readers)
         self._verbs = {
             name.removeprefix("do_"): (method, *_parameters(method))
@@ -186,7 +187,12 @@ class Verbs:
         return explain(self.runner, self.core.reader.explain(id), parse_job_id(id))
 
     def do_status(self, call: Call) -> None:
-        call.answer({**self.core.status(), **self.facts()})
+        facts = self.facts.now()
+        call.run(lambda: {**self.core.status(), **facts})
+
+    def do_metrics(self, call: Call) -> None:
+        facts = self.facts.now()
+        call.run(lambda: self.facts.metrics(facts))
 
     def do_drain_state(self, call: Call) -> None:
         call.answer(self.core.drain_state())

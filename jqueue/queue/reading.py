@@ -77,11 +77,23 @@ class Reader:
                 "counts": {status.value: number for status, number in counted.items()},
                 "drain": as_flag(moment.find("drain")),
                 "pause": as_flag(moment.find("pause")),
+                "oldest_queued": _oldest_queued(moment) if counted[JobStatus.QUEUED] else None,
             }
 
     def _flag(self, key: str) -> dict[str, Any] | None:
         with self._snapshot() as moment:
             return as_flag(moment.find(key))
+
+
+def _oldest_queued(moment: Snapshot) -> float | None:
+    """When the oldest of the queued jobs was submitted, in Unix seconds: IDs rise with that."""
+    for job in moment.open_ids():
+        entry: Entry | None = moment.find(job)
+        document = None if entry is None else entry.document
+        if document is not None and calc_status(document["ops"]) is JobStatus.QUEUED:
+            received = Job(document).received
+            return None if received is None else received.timestamp()
+    return None
 
 
 def as_flag(value: Any) -> dict[str, Any] | None:

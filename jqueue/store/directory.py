@@ -22,7 +22,7 @@ from jqueue.job.change import Quarantined, Submitted
 from jqueue.job.ids import job_file_name, parse_job_file_name
 from jqueue.job.state import Entry, Key, Layer, is_open, live_status
 from jqueue.job.status import JobStatus, calc_priority
-from jqueue.store import opening
+from jqueue.store import condition, opening
 from jqueue.store.checkpoint import Checkpointer
 from jqueue.store.disk import Disk, RealDisk, make_root, temp_path
 from jqueue.store.files import Files
@@ -379,17 +379,7 @@ class DirectoryStore:
 
     def status(self) -> dict[str, Any]:
         """Return what an operator wants to know of the engine."""
-        error = self.checkpointer.error
-        return {
-            "lsn": self.ledger.durable_lsn,
-            "durability": self.durability,
-            "journal_bytes": self.journal.unretired_bytes,
-            "segments": 1 + len(self.journal.closed),
-            "files_behind": self.files.behind,
-            "reserve": "spent" if self.journal.reserve_spent else "whole",
-            "checkpoint_error": None if error is None else str(error),
-            "failure": None if self.ledger.failure is None else str(self.ledger.failure),
-        }
+        return condition.engine(self)
 
     def close(self) -> None:
         """Bring every file up to date, say so in the journal, and let go of the queue.

@@ -39,6 +39,8 @@ class Files:
         self._unsynced: set[str] = set()
         self._unsynced_dirs: set[str] = set()
         self._archive_dirs: set[str] = set()
+        self.syncs = 0
+        """How many syncs files and directories took."""
 
     # What is to be written
 
@@ -232,7 +234,9 @@ class Files:
             directories, self._unsynced_dirs = self._unsynced_dirs, set()
         if len(files) >= MANY_FILES:
             self._disk.sync_all()
+            self.syncs += 1
             return
+        self.syncs += len(files) + len(directories)
         moved = False
         for path in files:
             try:

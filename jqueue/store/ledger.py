@@ -19,12 +19,14 @@ from __future__ import annotations
 import errno
 import itertools
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from jqueue.errors import DiskFull, JQueueError, OutcomeUnknown, QueueFailed
 from jqueue.job.state import Key, Layer, apply_all
+from jqueue.store.latency import Latency
 from jqueue.store.protocol import Batch, Committed, Decide, Lsn, Transaction, Watcher
 
 FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -128,6 +130,8 @@ class Ledger:
         self._recent: deque[tuple[Batch, int]] = deque()
         self._recent_bytes = 0
         self._advanced = threading.Condition(self.mutex)
+        self.latency = Latency()
+        """Of each batch, from its write to the end of its sync."""
 
     # Reading
 
@@ -357,6 +361,7 @@ class Ledger:
         """Return the records that are settled now: the batch, and on a failure those after it."""
         writing = [record.encoded for record in batch if record.layer is not None]
         if writing:
+            began_s = time.perf_counter()
             try:
                 self._write(batch, writing)
             except OSError as error:
@@ -365,6 +370,7 @@ class Ledger:
                 self._log.sync()
             except OSError as error:
                 return self._stop(self._unknown("sync of the journal failed", error), batch)
+            self.latency.note(time.perf_counter() - began_s)
         self._advance(batch)
         return [*batch, *self._rotate()] if self._log.full else batch
 
