@@ -6,29 +6,12 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from archive_tools.show import printable
-from jqueue.errors import InvalidJob, JQueueError
-from jqueue.job.ids import parse_job_id
-
-
-class JobIdType(click.ParamType):  # type: ignore[type-arg]  # generic in recent clicks only
-    """A job's ID: plain decimal digits, or the name of the job's file."""
-
-    name = "id"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number."""
-        try:
-            return parse_job_id(value.removeprefix("job-") if isinstance(value, str) else value)
-        except InvalidJob as error:
-            self.fail(str(error), param, ctx)
-
-
-JOB_ID: Final = JobIdType()
+from jqueue.console.terminal import flush, one_line, printable
+from jqueue.errors import JQueueError
 
 
 class CannotRead(click.ClickException):
@@ -43,21 +26,20 @@ def error_boundary(
 ) -> Iterator[None]:
     """Turn what a user or the machine did wrong into one line on stderr and an exit code."""
     try:
-        yield
+        try:
+            yield
+        finally:
+            # A command's exit code is an exception, too; what it printed goes out in any case.
+            flush()
     except JQueueError as error:
-        raise refusal(one_line(str(error))) from error
+        raise refusal(printable(one_line(str(error)))) from error
     except BrokenPipeError:
         # Whoever read the output has seen enough; what is left in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise click.exceptions.Exit(1) from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise refusal(one_line(f"{where}{error.strerror or error}")) from error
-
-
-def one_line(text: str) -> str:
-    """Return the text without line ends, and without what could steer a terminal."""
-    return printable(" ".join(text.split()) or "failed")
+        raise refusal(printable(one_line(f"{where}{error.strerror or error}"))) from error
 
 
 class Command(click.Command):

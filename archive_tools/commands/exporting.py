@@ -17,7 +17,7 @@ from archive_tools.export_file import Manifest, read_export, write_export
 from archive_tools.export_ganeti import export_ganeti
 from archive_tools.export_sqlite import export_sqlite
 from archive_tools.importing import import_queue
-from archive_tools.show import say
+from jqueue.console.terminal import say
 from jqueue.errors import QueueFailed
 from jqueue.store.disk import PRIVATE_FILE, RealDisk, temp_path
 

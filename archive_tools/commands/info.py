@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from archive_tools.command import JOB_ID, command, directory_argument
-from archive_tools.show import put_json
+from archive_tools.command import command, directory_argument
+from jqueue.console.show import put_json
+from jqueue.console.values import JOB_ID
 from jqueue.errors import JobNotFound
 from jqueue.job.row import row_of
 from jqueue.store.offline import OfflineQueue

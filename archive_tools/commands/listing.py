@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
-from archive_tools.command import JOB_ID, command, directory_argument, json_option
-from archive_tools.show import put, put_json_array, say
+from archive_tools.command import command, directory_argument, json_option
+from jqueue.console.show import put_json_array
+from jqueue.console.terminal import put, say
+from jqueue.console.values import JOB_ID
 from jqueue.job.row import row_of
 from jqueue.job.snapshot import Job
 from jqueue.store.offline import OfflineQueue

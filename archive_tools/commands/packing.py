@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from archive_tools.command import command, directory_argument
-from archive_tools.show import put, say
 from archive_tools.writer import writer
+from jqueue.console.terminal import put, say
 from jqueue.job.ids import ARCHIVE_DIVISOR
 from jqueue.store.offline import OfflineQueue
 from jqueue.store.opening import archive_numbers

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 import click
 
 from archive_tools.command import command, directory_argument
-from archive_tools.show import put, say
 from archive_tools.writer import writer
+from jqueue.console.terminal import put, say
 from jqueue.job import jsonio
 from jqueue.job.snapshot import Job
 from jqueue.store.offline import OfflineQueue

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from archive_tools.command import FindingCommand, command, directory_argument, json_option
-from archive_tools.show import put, put_json_array, say
 from archive_tools.verify import verify as find_faults
+from jqueue.console.show import put_json_array
+from jqueue.console.terminal import put, say
 
 
 @command("verify", cls=FindingCommand)

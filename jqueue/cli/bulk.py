@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from jqueue.cli.command import Function, Settings
-from jqueue.cli.hints import missing_job, one_line
-from jqueue.cli.listing import put_jobs
-from jqueue.cli.selecting import Choice, choice_options, choose
-from jqueue.cli.show import ellipsis, put_json_array
-from jqueue.cli.terminal import flush, say
-from jqueue.cli.values import JOB_ID
+from jqueue.cli.hints import missing_job
+from jqueue.cli.selecting import choose
+from jqueue.console.choosing import choice_options
+from jqueue.console.jobs import put_jobs
+from jqueue.console.show import ellipsis, put_json_array
+from jqueue.console.terminal import flush, one_line, say
+from jqueue.console.values import JOB_ID
 from jqueue.errors import InvalidJob, JobNotFound, Refused
+from jqueue.job.query.choice import Choice
 from jqueue.job.row import row_of
 from jqueue.job.snapshot import Job
 from jqueue.job.status import JobStatus

@@ -6,9 +6,9 @@ import click
 
 from jqueue.cli.bulk import Targets, change_chosen, change_each, targets_options
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.show import put_json
-from jqueue.cli.terminal import say
-from jqueue.cli.values import AGE, JOB_ID
+from jqueue.console.show import put_json
+from jqueue.console.terminal import say
+from jqueue.console.values import AGE, JOB_ID
 from jqueue.job.status import FINALIZED, PRIORITY_HIGHEST, PRIORITY_LOWEST, JobStatus
 from jqueue.job.transitions import Outcome
 

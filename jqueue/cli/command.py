@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from jqueue.cli.hints import hint_for, one_line
-from jqueue.cli.terminal import flush, say
+from jqueue.cli.hints import hint_for
+from jqueue.console.terminal import flush, one_line, say
 from jqueue.errors import JQueueError
 
 if TYPE_CHECKING:
@@ -51,8 +51,11 @@ pass_settings = click.make_pass_decorator(Settings, ensure=True)
 def error_boundary(settings: Settings) -> Iterator[None]:
     """Turn what a user or the machine did wrong into one line on stderr and exit code 1."""
     try:
-        yield
-        flush()
+        try:
+            yield
+        finally:
+            # A command's exit code is an exception, too; what it printed goes out in any case.
+            flush()
     except JQueueError as error:
         text = one_line(str(error))
         raise click.ClickException(f"{text}{hint_for(error, settings)}") from error

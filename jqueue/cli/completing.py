@@ -4,7 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from jqueue.cli.command import command
-from jqueue.cli.terminal import put_bytes
+from jqueue.console.terminal import put_bytes
 
 PROGRAM = "jqueue"
 VARIABLE = "_JQUEUE_COMPLETE"

@@ -10,11 +10,6 @@ if TYPE_CHECKING:
 NO_QUEUE = "there is no queue"
 
 
-def one_line(text: str) -> str:
-    """The text without line ends."""
-    return " ".join(text.split()) or "failed"
-
-
 def hint_for(error: JQueueError, settings: "Settings") -> str:
     """What to add to the error's own line; nothing if there is nothing to say."""
     if isinstance(error, JobNotFound):

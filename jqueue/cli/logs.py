@@ -6,10 +6,10 @@ from typing import Any, Final
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.show import put_json
-from jqueue.cli.terminal import flush, put
-from jqueue.cli.times import local
-from jqueue.cli.values import JOB_ID
+from jqueue.console.show import put_json
+from jqueue.console.terminal import flush, put
+from jqueue.console.times import local
+from jqueue.console.values import JOB_ID
 from jqueue.errors import WaitTimeout
 from jqueue.job import jsonio
 from jqueue.job.snapshot import Job, Op, as_datetime

@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.show import put_json
-from jqueue.cli.terminal import put_bytes, say
+from jqueue.console.show import put_json
+from jqueue.console.terminal import put_bytes, say
 
 
 def tell(settings: Settings, name: str, state: dict[str, Any] | None, text: str) -> None:

@@ -6,10 +6,10 @@ from typing import Any, Final
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.show import bar, ellipsis, painted_status, put_json
-from jqueue.cli.terminal import faint, paint, printable, put, put_painted, width
-from jqueue.cli.times import ago, local, now, size, span, took
-from jqueue.cli.values import JOB_ID
+from jqueue.console.show import bar, ellipsis, painted_status, put_json
+from jqueue.console.terminal import faint, paint, printable, put, put_painted, width
+from jqueue.console.times import ago, local, now, size, span, took
+from jqueue.console.values import JOB_ID
 from jqueue.job import jsonio
 from jqueue.job.row import row_of
 from jqueue.job.snapshot import Job, Op

@@ -7,9 +7,9 @@ from typing import Any, Final
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.show import put_json_array
 from jqueue.cli.target import TIMEOUT_S
-from jqueue.cli.terminal import put, say
+from jqueue.console.show import put_json_array
+from jqueue.console.terminal import put, say
 from jqueue.errors import JobNotFound
 from jqueue.store.offline import OfflineQueue
 

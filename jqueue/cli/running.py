@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 import click
 
 from jqueue.cli.command import Function, Settings, command, pass_settings
-from jqueue.cli.hints import one_line
-from jqueue.cli.terminal import printable
+from jqueue.console.terminal import one_line, printable
 
 
 def _running_options(least_workers: int) -> Callable[[Function], Function]:

@@ -8,11 +8,11 @@ import click
 
 from jqueue.cli.bulk import Targets, targets_options
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.hints import hint_for, one_line
-from jqueue.cli.show import put_json
-from jqueue.cli.terminal import flush, put, say
-from jqueue.cli.values import DURATION, JOB_ID, MOMENT, OP, VARIABLE
+from jqueue.cli.hints import hint_for
 from jqueue.cli.waiting import wait_for
+from jqueue.console.show import put_json
+from jqueue.console.terminal import flush, one_line, put, say
+from jqueue.console.values import DURATION, JOB_ID, MOMENT, OP, VARIABLE
 from jqueue.errors import InvalidJob, JobNotFound, Refused
 from jqueue.job.status import FINALIZED, SUBMISSION_PRIORITIES, JobStatus
 

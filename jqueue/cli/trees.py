@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.show import painted_status, put_json
-from jqueue.cli.terminal import faint, has_unicode, printable, put_painted
-from jqueue.cli.times import ago, now, span
-from jqueue.cli.values import JOB_ID
+from jqueue.console.show import painted_status, put_json
+from jqueue.console.terminal import faint, has_unicode, printable, put_painted
+from jqueue.console.times import ago, now, span
+from jqueue.console.values import JOB_ID
 from jqueue.job.family import named_children
 from jqueue.job.row import row_of
 from jqueue.job.snapshot import Job

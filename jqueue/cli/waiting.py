@@ -7,9 +7,9 @@ from typing import Final
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.show import put_json_array
-from jqueue.cli.terminal import say
-from jqueue.cli.values import DURATION, JOB_ID
+from jqueue.console.show import put_json_array
+from jqueue.console.terminal import say
+from jqueue.console.values import DURATION, JOB_ID
 from jqueue.errors import WaitTimeout
 from jqueue.job.row import row_of
 from jqueue.job.snapshot import Job

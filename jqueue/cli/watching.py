@@ -6,9 +6,9 @@ import click
 
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.logs import LOOK_S, put_new_entries
-from jqueue.cli.show import put_json
-from jqueue.cli.terminal import flush, put
-from jqueue.cli.values import JOB_ID
+from jqueue.console.show import put_json
+from jqueue.console.terminal import flush, put
+from jqueue.console.values import JOB_ID
 from jqueue.errors import WaitTimeout
 from jqueue.job.snapshot import Job
 from jqueue.job.status import JobStatus

@@ -11,6 +11,7 @@
 `show_position(text, error)` draws a caret below the place.
 """
 
+from jqueue.job.query.choice import Choice
 from jqueue.job.query.fields import (
     ALL,
     GANETI,
@@ -23,20 +24,26 @@ from jqueue.job.query.fields import (
 )
 from jqueue.job.query.filters import Filter, compile_filter
 from jqueue.job.query.moments import moment_us
+from jqueue.job.query.rows import DEFAULT_FIELDS, fields_row, in_order, times_in
 from jqueue.job.query.text import parse_filter, show_position
 
 __all__ = [
     "ALL",
+    "DEFAULT_FIELDS",
     "GANETI",
     "OWN",
+    "Choice",
     "Field",
     "Filter",
     "Kind",
     "compile_filter",
     "field_named",
+    "fields_row",
+    "in_order",
     "moment_us",
     "parse_fields",
     "parse_filter",
     "show_position",
+    "times_in",
     "unknown_field",
 ]

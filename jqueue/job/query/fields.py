@@ -33,6 +33,10 @@ class Field(NamedTuple):
     is_time: bool = False
     """Whether values are times `[seconds, microseconds]`, or lists of them."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the name: of a field that is one of `ALL`."""
+        return field_named, (self.name,)
+
 
 def _each_op(name: str, default: Any = None) -> Callable[[Document, bool], Any]:
     return lambda job, _: [op.get(name, default) for op in job["ops"]]

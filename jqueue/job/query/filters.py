@@ -42,6 +42,12 @@ class Filter(NamedTuple):
     """The IDs that are asked for if the filter is only a choice of IDs, else None."""
     fields: frozenset[str]
     """The names of the fields that it looks at."""
+    form: Any = None
+    """The list form that it was made of."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the form: whoever gets it compiles it anew."""
+        return compile_filter, (self.form,)
 
     @property
     def names_archived(self) -> bool:
@@ -61,7 +67,7 @@ def compile_filter(
         return Filter(lambda _job, _archived: True, None, frozenset())
     compiler = _Compiler(fields, now)
     matches = compiler.compile(form, 1)
-    return Filter(matches, _exact_ids(form), frozenset(compiler.names))
+    return Filter(matches, _exact_ids(form), frozenset(compiler.names), form)
 
 
 class _Compiler:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from jqueue.cli.main import COMMANDS, cli
-from jqueue.cli.times import ago, span
+from jqueue.console.times import ago, span
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from itertools import chain, islice
 
 from rich.cells import cell_len, set_cell_size
 
-from jqueue.cli.show import COLORS, ellipsis
-from jqueue.cli.terminal import faint, paint, printable, put_painted, width
+from jqueue.console.show import COLORS, ellipsis
+from jqueue.console.terminal import faint, paint, printable, put_painted, width
 
 PEEK = 200
 """Rows whose widths decide those of the columns; later ones may stand out."""

@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def one_line(text: str) -> str:
+    """The text without line ends."""
+    return " ".join(text.split()) or "failed"
+
+
 def has_colors() -> bool:
     """Whether stdout is a terminal, and nobody asked for plain text (https://no-color.org)."""
     return (

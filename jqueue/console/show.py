@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from jqueue.cli.terminal import flush, has_unicode, paint, put_bytes
+from jqueue.console.terminal import flush, has_unicode, paint, put_bytes
 from jqueue.job import jsonio
 
 COLORS = {
