@@ -61,7 +61,8 @@ class JobQueue(QueueCore):
 
         `durability` "process" survives the end of this process, not of the machine; `files`
         "behind" lets job files follow a submission; `listen` serves the socket from now on, else
-        `run` and `claim` do.  Raises QueueLocked, QueueCorrupt, FormatTooNew, QueueFailed.
+        `run` and `claim` do.  What was running stays as it is until one of these two.  Raises
+        QueueLocked, QueueCorrupt, FormatTooNew, QueueFailed.
         """
         where = os.fspath(path)
         store = DirectoryStore.open(
@@ -121,7 +122,12 @@ class JobQueue(QueueCore):
                 self._owner = None
 
     def _make_owner(
-        self, options: Options, isolation: Isolation, *, until_idle: bool = False
+        self,
+        options: Options,
+        isolation: Isolation,
+        *,
+        until_idle: bool = False,
+        recovers: bool = True,
     ) -> Owner:
         dispatcher = self._ready_dispatcher()
         with self._mutex:
@@ -135,6 +141,7 @@ class JobQueue(QueueCore):
                 options,
                 isolation=isolation,
                 until_idle=until_idle,
+                recovers=recovers,
             )
             return self._owner
 
@@ -151,10 +158,10 @@ class JobQueue(QueueCore):
         return self._owner
 
     def listen(self) -> None:
-        """Serve the socket on a thread of its own, and look after what was running."""
+        """Serve the socket on a thread of its own; what was running is left as it is."""
         if self._owner is not None:
             return
-        owner = self._make_owner(Options(workers=0), "thread")
+        owner = self._make_owner(Options(workers=0), "thread", recovers=False)
         self._service = threading.Thread(target=self._serve, args=(owner,), daemon=True)
         self._service.start()
 
@@ -188,8 +195,10 @@ class JobQueue(QueueCore):
     def claim(self, op_ids: Sequence[str] | None = None, timeout_s: float = 0) -> OpClaim | None:
         """Take one opcode to execute it here, or return None if none comes in time."""
         dispatcher = self._ready_dispatcher()
-        if self._owner is None:
-            self.listen()
+        self.listen()
+        owner = self._owner
+        if owner is not None:
+            owner.recover_first()
         kinds = None if op_ids is None else frozenset(op_ids)
         held = livelock.take(self._directory.disk.fd, "claim")
         claimed = None

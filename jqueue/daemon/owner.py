@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -28,7 +29,10 @@ Isolation = Literal["process", "thread"]
 
 
 class Owner:
-    """Serves and runs until it is stopped; `run` blocks, `stop` may come from any thread."""
+    """Serves and runs until it is stopped; `run` blocks, `stop` may come from any thread.
+
+    One that doesn't `recovers` leaves what was running as it is, until somebody claims.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Owner:
         *,
         isolation: Isolation = "process",
         until_idle: bool = False,
+        recovers: bool = True,
     ) -> None:
         self.core = core
         self.reactor = Reactor(core.store)
@@ -48,6 +53,8 @@ class Owner:
         self.recovered: list[dict[str, Any]] = []
         self.metrics_port: int | None = None
         """Where figures are served on the loopback interface; set before `run`."""
+        self._recovers = recovers
+        self._has_recovered = threading.Event()
         if options.workers:
             options.kinds = frozenset(UNITS)
         launch = self._launcher(queue, queue_fd, isolation)
@@ -66,6 +73,7 @@ class Owner:
         verbs = Verbs(self.reactor, core, self.runner, self.claims)
         self.facts = Facts(self)
         verbs.facts = self.facts
+        verbs.before_claim = self._recover
         self.server = Server(self.reactor, self.runner, verbs, queue_fd)
         self.reactor.after_turn.append(self.runner.turn)
         self._verbs = verbs
@@ -89,17 +97,34 @@ class Owner:
 
     def start(self) -> None:
         """Recover what was running, then launch workers."""
-        self.recovered = recover(self.runner)
-        needed = frozenset(
-            execution.lock.name for execution in self.runner.endings.executions.values()
-        )
-        livelock.remove_free(self._queue_fd, needed)
+        if self._recovers:
+            self._recover()
+        else:
+            self.server.hear(False)
         # Before the first worker is launched a queue is not idle, it has not begun.
         on_idle, self.runner.on_idle = self.runner.on_idle, None
         self.reactor.settle()
         self.runner.on_idle = on_idle
         self.runner.crew.expect(len(livelock.holders(self._queue_fd, "worker") - {os.getpid()}))
         self.runner.wake()
+
+    def _recover(self) -> None:
+        """Do so once."""
+        if self._has_recovered.is_set():
+            return
+        self.recovered = recover(self.runner)
+        needed = frozenset(
+            execution.lock.name for execution in self.runner.endings.executions.values()
+        )
+        livelock.remove_free(self._queue_fd, needed)
+        self.server.hear(True)
+        self._has_recovered.set()
+
+    def recover_first(self) -> None:
+        """Return when it has recovered, for a claim; on any thread but the loop's."""
+        if not self._has_recovered.is_set():
+            self.reactor.call_threadsafe(self._recover)
+            self._has_recovered.wait()
 
     def run(self) -> None:
         """Serve and run until stopped.  Raises what stopped the store."""
@@ -154,6 +179,7 @@ class Owner:
 
     def close(self) -> None:
         """Let go of socket, timers and workers."""
+        self._has_recovered.set()
         self.server.close()
         self._verbs.close()
         self.facts.close()

@@ -23,7 +23,7 @@ from jqueue.daemon.connection import Connection, Peer, Port, Slot
 from jqueue.daemon.reactor import Reactor
 from jqueue.daemon.verbs import Verbs
 from jqueue.errors import QueueFailed
-from jqueue.execution.port import greet
+from jqueue.execution.port import greet, read_hello
 from jqueue.execution.runner import Runner
 from jqueue.execution.worker import SOCKET
 
@@ -56,6 +56,7 @@ class Server:
         self._listener = listen(queue_fd)
         self._inode = os.stat(SOCKET, dir_fd=queue_fd, follow_symlinks=False).st_ino
         self._accepting = True
+        self._unheard: set[Connection] | None = None
         reactor.watch(self._listener.fileno(), self._accept)
 
     @property
@@ -131,10 +132,27 @@ class Server:
 
     def greet(self, connection: Connection, hello: Any) -> Port | None:
         """Take a worker's hello."""
+        if self._unheard is not None:
+            read_hello(hello, connection.peer.pid)
+            self._unheard.add(connection)
+            return Unheard()
         return greet(self._runner, connection, hello, connection.peer.pid)
+
+    @property
+    def unheard(self) -> frozenset[Connection]:
+        """The workers that wait to be heard."""
+        return frozenset(self._unheard or ())
+
+    def hear(self, heard: bool) -> None:
+        """Hear workers from now on, or not; those not heard connect anew, and say it all again."""
+        unheard, self._unheard = self._unheard, None if heard else set()
+        for connection in unheard or ():
+            connection.close()
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone; there is room for another."""
+        if self._unheard is not None:
+            self._unheard.discard(connection)
         self._connections.discard(connection)
         self._held_bytes.pop(connection, None)
         self.verbs.forget(connection)
@@ -151,6 +169,16 @@ class Server:
         self._listener.close()
         for connection in list(self._connections):
             connection.close()
+
+
+class Unheard:
+    """A worker's connection to an owner that has not recovered: it may wait, nothing is taken."""
+
+    def receive(self, message: Any) -> None:
+        """Drop it: what needs an answer comes again, to an owner that answers."""
+
+    def closed(self) -> None:
+        """There is nothing to forget."""
 
 
 def most_connections() -> int:

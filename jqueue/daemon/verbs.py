@@ -59,6 +59,8 @@ class Verbs:
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self.facts: Facts
         """What the owner knows of itself; set by it."""
+        self.before_claim: Callable[[], None] = lambda: None
+        """Looks after what was running, before somebody gets something new."""
         self.methods = Methods(reactor, core, self.watching, self.readers)
         self._verbs = {
             name.removeprefix("do_"): (method, *_parameters(method))
@@ -266,6 +268,7 @@ class Verbs:
         if not named or livelock.inode_of(self.runner.queue_fd, livelock_name) != inode:
             raise InvalidJob("a claim names a livelock of this queue, held by the claimant")
         kinds = None if op_ids is None else frozenset(op_ids)
+        self.before_claim()
         request = self.claims.request(
             Lock(livelock_name, inode), kinds, timeout_s, partial(_answer_claim, call)
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jqueue.errors import InvalidJob, JQueueError, QueueFailed, Refused, TooLarge
 from jqueue.execution.endings import RETRY_S
@@ -220,17 +220,35 @@ class Port:
             runner.loop.begin(failure, partial(self._finish_done, execution))
 
 
-def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port | None:
-    """Take a worker's hello; None if the worker is sent away."""
+class Hello(NamedTuple):
+    """What a worker says of itself on each connection."""
+
+    version: int
+    identity: Identity
+    livelock: str
+    inode: int
+    execution: tuple[int, int, int]
+    """Job, opcode and token; the token is 0 if it is idle."""
+    thread: bool
+
+
+def read_hello(hello: Any, peer_pid: int) -> Hello:
+    """Return what a worker's hello says.  Raises InvalidJob for what is none."""
     try:
         identity = Identity.parse(hello)
         version, name, inode = hello["version"], hello["livelock"], hello["inode"]
-        job, at, token = hello["job"], hello["op"], hello["token"]
+        execution = hello["job"], hello["op"], hello["token"]
         thread = bool(hello.get("thread"))
     except (TypeError, KeyError, AttributeError):
         raise InvalidJob(f"no hello of a worker: {hello!r:.80}") from None
     if identity is None or identity.pid != peer_pid or not livelock.is_name(name):
         raise InvalidJob("a worker's hello must name its own process and livelock")
+    return Hello(version, identity, name, inode, execution, thread)
+
+
+def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port | None:
+    """Take a worker's hello; None if the worker is sent away.  Raises as `read_hello`."""
+    version, identity, name, inode, execution, thread = read_hello(hello, peer_pid)
     if version != WORKER_VERSION or not (thread or identity.is_alive()):
         channel.send(["end", f"this owner speaks version {WORKER_VERSION}"])
         return None
@@ -247,9 +265,8 @@ def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port |
     if worker.condemned is not None:
         channel.send(["end", worker.condemned])
         return port
-    lock = Lock(name, inode)
-    if token:
-        _resume(runner, worker, (job, at, token), lock)
+    if execution[2]:
+        _resume(runner, worker, execution, Lock(name, inode))
     else:
         port.receive(["idle", name, inode])
     return port

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from jqueue import JobQueue
 from tests.acceptance.conftest import is_gone, until
 
 WORKER_V1 = str(Path(__file__).with_name("worker_v1.py"))
@@ -107,6 +108,23 @@ def test_a_worker_of_version_1_is_canceled_and_its_idle_one_is_told_to_end(machi
     for line in machine.written():
         if line[3] == "begin":
             until(lambda pid=int(line[4]): [1] if is_gone(pid) else [])
+
+
+def test_an_owner_that_only_listens_leaves_workers_to_the_next_daemon(machine):
+    client = machine.start(workers=1).client
+    job = client.submit([machine.gated(children=1)])
+    [begun] = machine.until_written("begin")
+    machine.kill()
+    with JobQueue.open(machine.queue, listen=True, lock_timeout_s=30) as queue:
+        until(lambda: queue.owner.server.unheard)
+        assert queue.job(job).status == "running"
+        machine.open_gate()
+        machine.until_written("end")
+        assert not is_gone(int(begun[4]))
+        assert client.job(job).status == "running"
+    machine.start(workers=1)
+    assert {client.wait(each, 30).status for each in (job, job + 1)} == {"success"}
+    assert set(machine.begun_and_ended().values()) == {1}
 
 
 def test_a_worker_killed_while_no_daemon_lives_leaves_nothing_behind(machine):

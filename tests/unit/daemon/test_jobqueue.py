@@ -19,6 +19,8 @@ from jqueue import (
     logical_unit,
 )
 from jqueue.errors import Refused
+from jqueue.queue.answer import ask
+from jqueue.queue.running import start
 
 
 class UnitTestEcho(OpCode):
@@ -222,6 +224,29 @@ def test_repeated_claim_with_the_same_livelock_gets_the_same_opcode(queue):
     assert (again["document"]["id"], again["token"]) == (1, claim.token)
     claim.finish()
     client.close()
+
+
+# An owner that only listened used to requeue what a daemon's worker had left, and end the living.
+@pytest.mark.parametrize("over_the_socket", [True, False])
+def test_an_owner_that_only_listens_leaves_what_was_running_until_somebody_claims(
+    tmp_path, over_the_socket
+):
+    path = tmp_path / "queue"
+    with JobQueue.open(path) as queue:
+        job = queue.submit([{"OP_ID": "OP_MINE"}])
+        decide = start(job, 0, now=1, livelock="worker-1-" + "0" * 24)
+        ask(queue.store, decide)
+    left = path / "livelocks" / ("worker-1-" + "0" * 24)
+    left.parent.mkdir(mode=0o700, exist_ok=True)
+    left.touch()
+    with JobQueue.open(path, listen=True) as queue, connect(path) as client:
+        assert client.status()["kinds"] == []
+        assert client.job(job).status == "running"
+        assert left.exists()
+        claim = (client if over_the_socket else queue).claim(timeout_s=30)
+        assert (claim.job.id, claim.attempt) == (job, 1)
+        claim.finish()
+        assert client.job(job).status == "success"
 
 
 def test_known_kinds_are_checked_at_the_door(queue):
