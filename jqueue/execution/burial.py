@@ -91,8 +91,10 @@ class Burial:
     def _wait_for_lock(self, name: str) -> None:
         _log.info("livelock %s is still held by a process outside its session", name)
 
+        wait_free = livelock.waiter(self._queue_fd, name)
+
         def wait() -> None:
-            livelock.wait_free(self._queue_fd, name)
+            wait_free()
             self._loop.call_threadsafe(self._look)
 
         threading.Thread(target=wait, name=f"wait-{name}", daemon=True).start()

@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 DIRECTORY: Final = "livelocks"
@@ -111,15 +112,20 @@ def is_free(queue_fd: int, name: str, *, inode: int | None = None) -> bool:
     return True
 
 
-def wait_free(queue_fd: int, name: str) -> None:
-    """Block until no process holds the livelock."""
+def waiter(queue_fd: int, name: str) -> Callable[[], None]:
+    """Return what blocks until no process holds the livelock; it is opened now, and needs
+    `queue_fd` no more.
+    """
     fd = _open(queue_fd, name)
-    if fd is None:
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-    finally:
-        os.close(fd)
+
+    def wait() -> None:
+        if fd is not None:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            finally:
+                os.close(fd)
+
+    return wait
 
 
 def place_of(queue_fd: int, name: str) -> Place | None:

@@ -35,7 +35,7 @@ def test_child_that_inherits_it_holds_it_on(queue_fd):
     assert not livelock.is_free(queue_fd, held.name)
     child.kill()
     child.wait()
-    livelock.wait_free(queue_fd, held.name)
+    livelock.waiter(queue_fd, held.name)()
     assert livelock.is_free(queue_fd, held.name)
 
 
