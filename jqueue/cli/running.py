@@ -1,7 +1,8 @@
 """`daemon` and `run`: the commands that carry out jobs."""
 
-import logging
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import click
 
@@ -37,9 +38,23 @@ def _running_options(least_workers: int) -> Callable[[Function], Function]:
     metavar="PORT",
     help="Serve Prometheus metrics on this port of 127.0.0.1.",
 )
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), help="How the log on stderr is written."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="From what on it is written; debug: each start and end.",
+)
 @pass_settings
 def daemon(
-    settings: Settings, *, sources: tuple[str, ...], workers: int | None, metrics_port: int | None
+    settings: Settings,
+    *,
+    sources: tuple[str, ...],
+    workers: int | None,
+    metrics_port: int | None,
+    log_format: str | None,
+    log_level: str | None,
 ) -> None:
     """Own the queue and run its jobs, in the foreground, until SIGTERM or SIGINT.
 
@@ -50,7 +65,8 @@ def daemon(
     Example:
       jqueue daemon --load my_units.py --workers 4
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
-    _serve(settings, sources, workers, until_idle=False, metrics_port=metrics_port)
+    said = {"metrics_port": metrics_port, "log_format": log_format, "log_level": log_level}
+    _serve(settings, sources, workers, until_idle=False, said=said)
 
 
 @command("run")
@@ -63,7 +79,7 @@ def run(settings: Settings, *, sources: tuple[str, ...], workers: int | None) ->
     Example:
       jqueue run --load my_units.py
     """  # noqa: D301  # as above
-    _serve(settings, sources, workers, until_idle=True)
+    _serve(settings, sources, workers, until_idle=True, said={"log_level": "warning"})
 
 
 def _serve(
@@ -72,18 +88,19 @@ def _serve(
     workers: int | None,
     *,
     until_idle: bool,
-    metrics_port: int | None = None,
+    said: Mapping[str, Any],
 ) -> None:
     # Imported here: no other command needs what runs jobs.
+    from jqueue.daemon import logs  # noqa: PLC0415
+    from jqueue.daemon.config import read  # noqa: PLC0415
     from jqueue.daemon.main import serve  # noqa: PLC0415
 
-    logging.basicConfig(
-        level=logging.WARNING if until_idle else logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    given = {name: value for name, value in said.items() if value is not None}
+    config = dataclasses.replace(read(settings.queue_path), **given)
+    logs.configure(config.log_format, config.log_level)
     for source in sources:
         load_units(source)
-    serve(settings.queue_path, workers=workers, until_idle=until_idle, metrics_port=metrics_port)
+    serve(settings.queue_path, config=config, workers=workers, until_idle=until_idle)
 
 
 def load_units(source: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
+from jqueue.daemon import logs
 from jqueue.errors import QueueFailed
 from jqueue.execution.executions import Options
 
@@ -35,6 +36,8 @@ class Config:
     durability: str = "full"
     files: str = "now"
     metrics_port: int | None = None
+    log_format: str = "text"
+    log_level: str = "info"
 
     def options(self, workers: int | None = None) -> Options:
         """Return what the runner needs; `workers` is what the command line says."""
@@ -100,6 +103,10 @@ def _is_count(least: int, most: int = MAX_COUNT) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and least <= value <= most
 
 
+def _one_of(*names: str) -> tuple[str, Callable[[Any], bool]]:
+    return " or ".join(f'"{name}"' for name in names), lambda value: value in names
+
+
 _SECONDS: Final = ("a number of seconds, 0 or more", _is_seconds)
 _CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "workers": (f"an integer from 0 to {MAX_COUNT}", _is_count(0)),
@@ -112,8 +119,10 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         "a list of modules and files",
         lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
     ),
-    "durability": ('"full" or "process"', lambda value: value in ("full", "process")),
+    "durability": _one_of("full", "process"),
     "metrics_port": (f"an integer from 1 to {MAX_PORT}", _is_count(1, MAX_PORT)),
-    "files": ('"now" or "behind"', lambda value: value in ("now", "behind")),
+    "files": _one_of("now", "behind"),
+    "log_format": _one_of(*logs.FORMATS),
+    "log_level": _one_of(*logs.LEVELS),
 }
 assert _CHECKS.keys() == asdict(Config()).keys()

@@ -196,7 +196,7 @@ class Connection:
 
     def _refuse(self, text: str) -> None:
         """Answer what can't be understood, and close once that is sent."""
-        _log.warning("process %d: %s", self.peer.pid, text)
+        _log.warning("process %d: %s", self.peer.pid, text, extra={"pid": self.peer.pid})
         slot = Slot(self)
         self._slots.append(slot)
         slot.answer(luxi.frame(luxi.parse_error(text)))
@@ -251,7 +251,8 @@ class Connection:
         self._update_events()
 
     def _stalled(self) -> None:
-        _log.warning("process %d takes no answer for %g s", self.peer.pid, STALL_S)
+        named = {"pid": self.peer.pid}
+        _log.warning("process %d takes no answer for %g s", self.peer.pid, STALL_S, extra=named)
         self.close()
 
     def _moved(self) -> None:

@@ -39,7 +39,7 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
     create: bool = True,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
     stop_limit_s: float | None = None,
-    metrics_port: int | None = None,
+    config: Config | None = None,
     ready: Callable[[JobQueue], None] = lambda _queue: None,
 ) -> None:
     """Own the queue at `path` and run it in the foreground; returns after an orderly stop.
@@ -47,15 +47,14 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
     SIGTERM: start nothing, wait for what runs up to `stop_limit_s`, leave the rest to the next
     daemon; a second one: at once.  SIGINT: end the workers; what ran is queued again.  After a
     failure of the disk the queue is opened anew, as often as that works; `ready` is called each
-    time that it is open and listens.  What is None here is as `config.toml` says (see `config`).
+    time that it is open and listens.  What is None here is as `config` says, that as `config.toml`.
 
     Raises what `JobQueue.open` raises, ImportError and whatever else the sources raise.
     """
-    config = read_config(path)
+    config = config or read_config(path)
     options = options or config.options(workers)
     durability, files = durability or config.durability, files or config.files
     limit_s = config.stop_limit_s if stop_limit_s is None else stop_limit_s
-    port = config.metrics_port if metrics_port is None else metrics_port
     _load_configured(path, config)
     for source in sources:
         load(source)
@@ -71,7 +70,7 @@ def serve(  # noqa: PLR0913 - an operator's independent settings
         ) as queue:
             try:
                 owner = queue.prepare(options, isolation, until_idle=until_idle)
-                owner.metrics_port = port
+                owner.metrics_port = config.metrics_port
                 if threading.current_thread() is threading.main_thread():
                     handle_signals(owner, limit_s)
                 ready(queue)

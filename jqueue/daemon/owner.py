@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from jqueue.daemon.facts import Facts
 from jqueue.daemon.launch import process_launcher, thread_launcher
 from jqueue.daemon.reactor import LoopTimer, Reactor
 from jqueue.daemon.server import Server
+from jqueue.daemon.telling import Teller
 from jqueue.daemon.verbs import Verbs
 from jqueue.execution import builtin as _builtin  # noqa: F401 - declares the kinds of every queue
 from jqueue.execution.claims import Claims
@@ -72,6 +74,7 @@ class Owner:
         self.claims = Claims(self.runner)
         verbs = Verbs(self.reactor, core, self.runner, self.claims)
         self.facts = Facts(self)
+        self._teller = Teller(core.store)
         verbs.facts = self.facts
         verbs.before_claim = self._recover
         self.server = Server(self.reactor, self.runner, verbs, queue_fd)
@@ -126,17 +129,32 @@ class Owner:
             self.reactor.call_threadsafe(self._recover)
             self._has_recovered.wait()
 
+    def _tell_start(self) -> None:
+        counts = self.core.reader.status()["counts"]
+        jobs = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+        fates = Counter(one["fate"] for one in self.recovered)
+        found = ", ".join(f"{number} to {fate}" for fate, number in sorted(fates.items()))
+        _log.info(
+            "serving %s: jobs: %s; found running or waiting: %s",
+            self.queue,
+            jobs or "none",
+            found or "none",
+        )
+
     def run(self) -> None:
         """Serve and run until stopped.  Raises what stopped the store."""
         try:
             if self.metrics_port is not None:
                 self.facts.listen(self.metrics_port)
             self.start()
+            self._tell_start()
             self.reactor.run()
         finally:
             self.close()
         if self.reactor.failure is not None:
             raise self.reactor.failure
+        left = len(self.runner.endings.executions)
+        _log.info("stopped; opcodes left to the next owner: %d", left)
 
     def _idle(self) -> None:
         if not self.runner.crew.stopping:
@@ -183,5 +201,6 @@ class Owner:
         self.server.close()
         self._verbs.close()
         self.facts.close()
+        self._teller.close()
         self.runner.close()
         self.reactor.close()

@@ -121,7 +121,8 @@ class Server:
         """Serve a connected peer, if it may be one."""
         peer = Peer(*peer_of(stream))
         if peer.uid not in (os.geteuid(), 0):
-            _log.warning("process %d of user %d may not connect", peer.pid, peer.uid)
+            named = {"pid": peer.pid}
+            _log.warning("process %d of user %d may not connect", peer.pid, peer.uid, extra=named)
             stream.close()
             return
         self._connections.add(Connection(self._reactor, self, stream, peer))

@@ -109,7 +109,8 @@ class Crew:
             worker.silence.cancel()
         busy = worker.execution
         level = logging.WARNING if busy is not None and not busy.ended else logging.DEBUG
-        _log.log(level, "worker %s: %s", worker.name, why)
+        named = {} if busy is None else busy.named
+        _log.log(level, "worker %s: %s", worker.name, why, extra=named)
         lock = busy.lock if busy is not None else worker.lock
         target = None if worker.thread else worker.identity
         worker.burial = Burial(

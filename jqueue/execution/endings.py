@@ -92,11 +92,12 @@ class Endings:
 
     def _judgement(self, execution: Execution, result: Result) -> None:
         if result.error is None:
-            _log.info(
+            _log.warning(
                 "opcode %d of job %d: its process is gone, %s",
                 execution.op_index,
                 execution.job,
                 "it was never begun" if execution.denied else f"now {result.answer}",
+                extra=execution.named,
             )
         elif isinstance(result.error, Refused):
             if self._executes(execution):
@@ -104,7 +105,7 @@ class Endings:
                 self.judge(execution)
                 return
             # Finished by a record before: nothing is left to say.
-            _log.debug("job %d: %s", execution.job, result.error)
+            _log.debug("job %d: %s", execution.job, result.error, extra=execution.named)
         else:
             self.loop.call_later(RETRY_S, lambda: self.judge(execution))
             return
@@ -161,6 +162,7 @@ class Endings:
                 execution.op_index,
                 execution.job,
                 execution.timeout_s,
+                extra=execution.named,
             )
             execution.timed_out = True
             self.end(execution, "its opcode exceeded its time", grace_s=self.options.kill_grace_s)

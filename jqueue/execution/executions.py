@@ -59,6 +59,14 @@ class Execution:
     silence: Timer | None = None
     burial: Burial | None = None
 
+    @property
+    def named(self) -> dict[str, Any]:
+        """What a line of the log says of it beside its text."""
+        named: dict[str, Any] = {"job": self.job, "op": self.op_index, "kind": self.kind or None}
+        if self.identity is not None:
+            named["pid"] = self.identity.pid
+        return named
+
     def stop_timers(self) -> None:
         """Call off its timeout, and the limit of its silence."""
         for timer in (self.timer, self.silence):

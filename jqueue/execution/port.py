@@ -177,7 +177,8 @@ class Port:
         if again:
             entries = self._not_there(execution, entries)
         if entries:
-            runner.loop.begin(log(job, at, token, entries), self._last_log_done)
+            done = partial(self._last_log_done, execution)
+            runner.loop.begin(log(job, at, token, entries), done)
         decide = finish(
             job,
             at,
@@ -192,9 +193,14 @@ class Port:
         )
         runner.loop.begin(decide, partial(self._finish_done, execution))
 
-    def _last_log_done(self, result: Result) -> None:
+    def _last_log_done(self, execution: Execution, result: Result) -> None:
         if result.error is not None and not isinstance(result.error, Refused):
-            _log.warning("the last log entries of an opcode could not be kept: %s", result.error)
+            _log.warning(
+                "the last log entries of job %d could not be kept: %s",
+                execution.job,
+                result.error,
+                extra=execution.named,
+            )
 
     def _finish_done(self, execution: Execution, result: Result) -> None:
         runner, worker, error = self._runner, self._worker, result.error
@@ -205,7 +211,12 @@ class Port:
             self._end(str(error))
         elif _is_of_the_disk(error):
             # Told later than at once: the disk won't be better in a moment.
-            _log.warning("the result of job %d can't be kept for now: %s", execution.job, error)
+            _log.warning(
+                "the result of job %d can't be kept for now: %s",
+                execution.job,
+                error,
+                extra=execution.named,
+            )
             again = ["again", execution.token]
             runner.loop.call_later(RETRY_S, lambda: worker.tell(again))
         else:
@@ -295,7 +306,9 @@ def _resume(runner: Runner, worker: Worker, named: tuple[int, int, int], lock: L
     execution = worker.execution
     if execution is not None and (execution.job, execution.op_index, execution.token) == named:
         if execution.silence is not None:
-            _log.info("opcode %d of job %d goes on in %s", at, job, worker.name)
+            _log.info(
+                "opcode %d of job %d goes on in %s", at, job, worker.name, extra=execution.named
+            )
             execution.silence.cancel()
             execution.silence = None
         return

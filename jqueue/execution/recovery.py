@@ -137,7 +137,8 @@ def recover(runner: Runner) -> list[dict[str, Any]]:
             described.append(found.describe())
             _recover(runner, found)
     for one in described:
-        _log.info("job %(job)d, opcode %(op)d was %(status)s: %(text)s", one)
+        named = {name: one[name] for name in ("job", "op", "pid")}
+        _log.info("job %(job)d, opcode %(op)d was %(status)s: %(text)s", one, extra=named)
     return described
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from jqueue.errors import JQueueError, Refused
@@ -99,7 +100,9 @@ class Runner:
             return
         self._dirty = False
         for job in self.dispatcher.take_verdicts():
-            self.loop.begin(judge_dependencies(job, self.clock.now_ns()), self._judged)
+            self.loop.begin(
+                judge_dependencies(job, self.clock.now_ns()), partial(self._judged, job)
+            )
         for job in self.dispatcher.take_canceling():
             self.endings.kill(job)
         paused = (
@@ -117,9 +120,10 @@ class Runner:
         if self.on_idle is not None and not self.endings.executions and self._is_idle():
             self.on_idle()
 
-    def _judged(self, result: Result) -> None:
+    def _judged(self, job: int, result: Result) -> None:
         if result.error is not None and not isinstance(result.error, Refused):
-            _log.warning("a job whose dependencies failed stays queued: %s", result.error)
+            text = "job %d stays queued, though its dependencies failed: %s"
+            _log.warning(text, job, result.error, extra={"job": job})
 
     def _aged(self, result: Result) -> None:
         """It is more urgent now; or it has just got its locks, or the disk is full."""

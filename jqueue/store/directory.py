@@ -265,7 +265,8 @@ class DirectoryStore:
                 self.files.write(job)
             except OSError as error:
                 # The record is durable, so the submission succeeded; the checkpointer tries again.
-                _log.warning("job file %d will follow later: %s", job, error)
+                text = "the file of job %d will follow later: %s"
+                _log.warning(text, job, error, extra={"job": job})
 
     def _evict(self, job: int, entry: Entry) -> None:
         if not is_open(entry):
@@ -404,7 +405,8 @@ def _set_aside(
     job: int, reason: str, was: str | None = None, named: Sequence[str] = ()
 ) -> Transaction:
     file = job_file_name(job)
-    _log.error("%s: damaged (%s); set aside in quarantine", file, reason)
+    text = "%s: damaged (%s); set aside in quarantine"
+    _log.error(text, file, reason, extra={"job": job})
     change = Quarantined(job, file, reason[:500], was, named)
     return Transaction(new_transaction_id(), (change,), essential=True)
 

@@ -1,5 +1,10 @@
 """config.toml: what it may say, and how what it may not say is refused."""
 
+import re
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
 
 from jqueue.daemon.config import Config, read
@@ -49,3 +54,18 @@ def test_what_it_may_not_say_is_refused_by_name(tmp_path, text, said):
         write(tmp_path, text)
     assert said in str(refused.value)
     assert "config.toml" in str(refused.value)
+
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+def test_the_table_in_the_readme_lists_every_setting_with_its_default():
+    rows = re.findall(r"^\| `(\w+)` \| (\S.*?) \|", README.read_text(), re.MULTILINE)
+    written = {"none": None, "as `workers`": None}
+    listed = {name: written[said] if said in written else literal(said) for name, said in rows}
+    assert listed == asdict(Config())
+
+
+def literal(said):
+    value = tomllib.loads(f"value = {said.strip('`').replace(',', '')}")["value"]
+    return tuple(value) if isinstance(value, list) else value
