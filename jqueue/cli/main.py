@@ -12,6 +12,7 @@ COMMANDS = {
     "tree": "trees:tree",
     "log": "logs:log",
     "watch": "watching:watch",
+    "top": "top:top",
     "explain": "reading:explain",
     "wait": "waiting:wait",
     "cancel": "changing:cancel",

@@ -24,19 +24,18 @@ def put_table(headings: Row, rows: Iterable[Row], *, right: frozenset[str] = fro
     """
     rows = iter(rows)
     first = list(islice(rows, PEEK))
-    columns = _fit(headings, first)
+    columns = fit(headings, first, width())
     for line in _lines(headings, columns, chain(first, rows), right):
         put_painted(line)
 
 
-def _fit(headings: Row, rows: Sequence[Row]) -> list[tuple[int, int]]:
-    """Return which columns are shown, and how wide: (column, width)."""
+def fit(headings: Row, rows: Sequence[Row], room: int | None) -> list[tuple[int, int]]:
+    """Return which columns are shown in `room` places, and how wide; None is room enough."""
     widths = [
         max(chain([cell_len(headings[at])], (cell_len(row[at]) for row in rows)))
         for at in range(len(headings))
     ]
     shown = list(range(len(headings)))
-    room = width()
     if room is None:
         return [(at, widths[at]) for at in shown]
     last = shown[-1]

@@ -299,6 +299,10 @@ class Client:
 
         return metrics.text(metrics.registry(self._status_alone, of_process=False))
 
+    def top(self, rows: int = 50) -> dict[str, Any]:
+        """Return what the owner is doing, up to `rows` of each; without one as `status`."""
+        return self._read("top", lambda offline: {**offline.status(), "pid": None}, dict, rows=rows)
+
     def drain_state(self) -> dict[str, Any] | None:
         """Return `{"reason", "by", "since"}` while drained, else None."""
         return self._read("drain_state", lambda offline: offline.drain_state(), _as_flag)

@@ -27,6 +27,7 @@ from jqueue.errors import InvalidJob, JQueueError, MalformedQuery
 from jqueue.execution.claims import Claims
 from jqueue.execution.executions import ClaimAnswer, Lock
 from jqueue.execution.explaining import explain
+from jqueue.execution.overview import overview
 from jqueue.execution.runner import Runner
 from jqueue.job.ids import parse_job_id
 from jqueue.job.snapshot import Job
@@ -36,6 +37,7 @@ from jqueue.queue.core import QueueCore
 from jqueue.queue.entries import check_name
 from jqueue.queue.finishing import finish
 from jqueue.queue.protocol import Submission
+from jqueue.queue.reading import overall
 from jqueue.queue.running import log, progress, requeue
 from jqueue.queue.submission import Terms, submit_many, submit_one
 from jqueue.store import livelock
@@ -195,6 +197,12 @@ class Verbs:
     def do_metrics(self, call: Call) -> None:
         facts = self.facts.now()
         call.run(lambda: self.facts.metrics(facts))
+
+    def do_top(self, call: Call, rows: int = 50) -> None:
+        # Without a snapshot: its cost doesn't follow the number of jobs.
+        found = {**overall(self.core.store.find), **self.facts.now()}
+        complete = overview(self.runner, int(rows))
+        call.run(lambda: {**found, **complete()})
 
     def do_drain_state(self, call: Call) -> None:
         call.answer(self.core.drain_state())

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from jqueue.execution.executions import Lock
+from jqueue.execution.holding import Held
+from jqueue.execution.locks import HeldLock, Rank
 from jqueue.execution.obstacles import is_before, obstacles
-from jqueue.execution.scheduler import AGE_S, Held, Pick, Scheduler
+from jqueue.execution.scheduler import AGE_S, Pick, Scheduler
 from jqueue.execution.units import Unit
 from jqueue.job.interruption import Interruption
 from jqueue.job.state import Entry
@@ -133,6 +135,19 @@ class Dispatcher:
             if len(found) >= MAX_BEFORE:
                 return found, True
         return found, False
+
+    def overview(
+        self, count: int, named: int, kinds: frozenset[str]
+    ) -> tuple[list[Rank], dict[str, int], list[HeldLock]]:
+        """Return what is looked at next, how many are held for which reason, and the held locks.
+
+        At most `count` ranks and locks, `named` holders and waiters of a lock.
+        """
+        with self._mutex:
+            scheduler = self._scheduler
+            held = {reason: number for reason, number in scheduler.held.counts.items() if number}
+            locks = scheduler.table.most_wanted(count, named)
+            return scheduler.upcoming(count, kinds), held, locks
 
     @property
     def more(self) -> bool:

@@ -10,8 +10,10 @@ waiters is held up by holders only: ARCHITECTURE.md has the bound that follows, 
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Final, NamedTuple
 
 EXCLUSIVE: Final = "exclusive"
@@ -34,6 +36,17 @@ class Waiter(NamedTuple):
 
     rank: Rank
     wants: Wants
+
+
+class HeldLock(NamedTuple):
+    """A name that is held: in which mode, or in how many places, by whom, and who waits for it."""
+
+    name: str
+    mode: str | int
+    holders: tuple[int, ...]
+    waiting: int
+    waiters: tuple[int, ...]
+    """The first of those that wait."""
 
 
 class LockTable:
@@ -123,6 +136,21 @@ class LockTable:
     def holders(self, name: str) -> tuple[int, ...]:
         """Return the jobs that hold `name`."""
         return tuple(self._held.get(name, ()))
+
+    def most_wanted(self, count: int, waiters: int) -> list[HeldLock]:
+        """Return the held names for which most wait, with so many of their waiters."""
+        waiting = self._waiting
+        names = heapq.nlargest(count, self._held, key=lambda name: len(waiting.get(name, ())))
+        return [
+            HeldLock(
+                name,
+                next(iter(self._held[name].values())),
+                tuple(islice(self._held[name], waiters)),
+                len(waiting.get(name, ())),
+                tuple(rank[1] for rank in waiting.get(name, [])[:waiters]),
+            )
+            for name in names
+        ]
 
     def _ready(self, names: Iterable[str]) -> list[Rank]:
         return sorted({rank for name in names for rank in self._first(name)})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from jqueue.errors import InvalidJob
+from jqueue.execution.holding import Held
 from jqueue.execution.locks import Blocked, Rank
-from jqueue.execution.scheduler import Held, Scheduler
+from jqueue.execution.scheduler import Scheduler
 from jqueue.execution.wants import kind_of, wanted
 from jqueue.job.state import Entry
 from jqueue.job.status import calc_priority

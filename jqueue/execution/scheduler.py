@@ -17,12 +17,15 @@ import heapq
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from jqueue.errors import InvalidJob
 from jqueue.execution.due import Agenda
+from jqueue.execution.holding import Held, Holding
 from jqueue.execution.locks import LockTable, Rank
 from jqueue.execution.units import Unit
+from jqueue.execution.upcoming import Ahead, smallest
 from jqueue.execution.wants import kind_of, wanted
 from jqueue.job.change import Document
 from jqueue.job.dependency import Verdict, dependencies_of
@@ -49,15 +52,6 @@ class Pick(NamedTuple):
     kind: str
     unit: Unit | None
     locks: dict[str, str | int]
-
-
-class Held(NamedTuple):
-    """Why a job can't start: a word, a line, what would release it, and the jobs in its way."""
-
-    reason: str
-    text: str
-    until: str = ""
-    jobs: tuple[int, ...] = ()
 
 
 class Scheduler:
@@ -91,11 +85,11 @@ class Scheduler:
         self._patience = Agenda(steady_s)
         self._steady_s = steady_s
         self._age_s = age_s
-        self._order = order
-        self._head: Rank | None = next(order, None)
+        self._order = Ahead(order)
+        self._head: Rank | None = next(self._order, None)
         self._heaps: dict[str, list[Rank]] = {}
         self.candidates: dict[int, tuple[str, Rank]] = {}
-        self.held: dict[int, Held] = {}
+        self.held = Holding()
         self._dependents: dict[int, set[int]] = {}
         self.executing: dict[int, str] = {}
         self._starting: set[int] = set()
@@ -134,7 +128,7 @@ class Scheduler:
         """The job waits on for its locks, perhaps with another priority."""
         for rank in self.table.move((calc_priority(document["ops"]), job)):
             self._requeue(rank[1])
-        self.held.pop(job, None)
+        self.held.release(job)
         self._add(job, document, at)
 
     def _note_retry(self, job: int, op: Mapping[str, Any]) -> None:
@@ -157,7 +151,7 @@ class Scheduler:
     def _began(self, job: int, op: Mapping[str, Any]) -> None:
         self._starting.discard(job)
         self.candidates.pop(job, None)
-        self.held.pop(job, None)
+        self.held.release(job)
         self._patience.drop(job)
         if job not in self.executing:
             kind = kind_of(op)
@@ -171,7 +165,7 @@ class Scheduler:
         kind = self.executing.pop(job, None)
         if kind is not None:
             self._running[kind] -= 1
-        self.held.pop(job, None)
+        self.held.release(job)
         self._patience.drop(job)
         for rank in self.table.release(job):
             self._requeue(rank[1])
@@ -192,7 +186,7 @@ class Scheduler:
 
     def _requeue(self, job: int) -> None:
         """Make a held job a candidate again."""
-        self.held.pop(job, None)
+        self.held.release(job)
         entry: Entry | None = self.find(job)
         document = None if entry is None or not entry.live else entry.document
         at = None if document is None else next_op(document)
@@ -201,7 +195,7 @@ class Scheduler:
 
     def _release_dependents(self, target: int) -> None:
         for job in self._dependents.pop(target, ()):
-            if job in self.held and self.held[job].reason == "dependency":
+            if self.held.is_held(job, "dependency"):
                 self._requeue(job)
 
     # Picking
@@ -252,9 +246,12 @@ class Scheduler:
         assert self._head is not None
         job = self._head[1]
         self._head = next(self._order, None)
-        known = (self.candidates, self.held, self.executing, self._starting)
-        if not any(job in one for one in known):
+        if not self._knows(job):
             self.changed(job, self.find(job))
+
+    def _knows(self, job: int) -> bool:
+        known = (self.candidates, self.held, self.executing, self._starting)
+        return any(job in one for one in known)
 
     def _examine(self, rank: Rank) -> Pick | None:
         """Return the pick that a candidate has become, or hold it."""
@@ -277,7 +274,7 @@ class Scheduler:
         try:
             wants = wanted(unit, op)
         except InvalidJob as error:
-            self.held[job] = Held("parameters", f"its parameters don't fit its unit: {error}")
+            self.held.hold(job, Held("parameters", f"its parameters don't fit its unit: {error}"))
             return None
         blocked = self.table.blocked(rank, wants) if wants else None
         if blocked is not None:
@@ -286,7 +283,7 @@ class Scheduler:
                 if op["status"] == JobStatus.QUEUED:
                     self.lock_waiters.append((job, at))
             self.table.wait(rank, wants)
-            self.held[job] = Held("locks", f"it waits for {blocked.name}")
+            self.held.hold(job, Held("locks", f"it waits for {blocked.name}"))
             return None
         return self._pick(job, at, kind_of(op), unit, wants)
 
@@ -302,11 +299,11 @@ class Scheduler:
 
     def _must_wait(self, job: int, op: Mapping[str, Any]) -> bool:
         if self._retries.left_s(job) > 0:
-            self.held[job] = Held("retry", "it failed, and its next attempt comes later")
+            self.held.hold(job, Held("retry", "it failed, and its next attempt comes later"))
             return True
         earliest = not_before(op)
         if earliest > self._now_s():
-            self.held[job] = Held("not_before", "its time has not come")
+            self.held.hold(job, Held("not_before", "its time has not come"))
             self._appointments.set(job, earliest)
             return True
         if not dependencies_of(op):
@@ -316,12 +313,12 @@ class Scheduler:
         if verdict is Verdict.CONTINUE:
             return False
         if verdict is Verdict.WAIT:
-            self.held[job] = Held("dependency", text)
+            self.held.hold(job, Held("dependency", text))
             for target, status in statuses_for(lookup, op).items():
                 if status not in FINALIZED:
                     self._dependents.setdefault(int(target), set()).add(job)
         else:
-            self.held[job] = Held("verdict", text)
+            self.held.hold(job, Held("verdict", text))
             self.verdicts.append(job)
         return True
 
@@ -335,7 +332,7 @@ class Scheduler:
 
     def _release_due(self) -> None:
         for job in (*self._appointments.take_due(), *self._retries.take_due()):
-            if job in self.held and self.held[job].reason in ("retry", "not_before"):
+            if self.held.is_held(job, "retry", "not_before"):
                 self._requeue(job)
 
     def take_aged(self) -> list[tuple[int, int]]:
@@ -354,7 +351,24 @@ class Scheduler:
 
     def why(self, job: int) -> Held | None:
         """Return why a job that has been looked at is not started, or None."""
-        return self.held.get(job)
+        return self.held.why(job)
+
+    def upcoming(self, count: int, kinds: frozenset[str]) -> list[Rank]:
+        """Return the first so many that would be looked at next, however many there are.
+
+        Those of other kinds come last.
+        """
+        unread = [self._head, *self._order.peek(count)] if self._head is not None else []
+        others = self._heaps.keys() - kinds
+        first = [self._current(kind) for kind in self._heaps.keys() & kinds]
+        first.append(rank for rank in unread if not self._knows(rank[1]))
+        last = [self._current(kind) for kind in others]
+        return list(islice(chain(heapq.merge(*first), heapq.merge(*last)), count))
+
+    def _current(self, kind: str) -> Iterator[Rank]:
+        return smallest(
+            self._heaps[kind], lambda rank: self.candidates.get(rank[1]) == (kind, rank)
+        )
 
     @property
     def busy(self) -> int:
@@ -370,7 +384,7 @@ class Scheduler:
         """
         if self.executing or self.verdicts or self.more:
             return False
-        return not any(held.reason in ("locks", "retry") for held in self.held.values())
+        return not (self.held.counts["locks"] or self.held.counts["retry"])
 
 
 class _Lookup:

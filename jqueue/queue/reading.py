@@ -69,16 +69,9 @@ class Reader:
     def status(self) -> dict[str, Any]:
         """Return what there is to say about the queue as a whole, at one moment."""
         with self._snapshot() as moment:
-            counted = counts(moment.find)
-            return {
-                "lsn": moment.lsn,
-                "serial": moment.find("serial") or 0,
-                "jobs": sum(counted.values()),
-                "counts": {status.value: number for status, number in counted.items()},
-                "drain": as_flag(moment.find("drain")),
-                "pause": as_flag(moment.find("pause")),
-                "oldest_queued": _oldest_queued(moment) if counted[JobStatus.QUEUED] else None,
-            }
+            found = {"lsn": moment.lsn, **overall(moment.find)}
+            queued = found["counts"][JobStatus.QUEUED.value]
+            return {**found, "oldest_queued": _oldest_queued(moment) if queued else None}
 
     def _flag(self, key: str) -> dict[str, Any] | None:
         with self._snapshot() as moment:
@@ -101,6 +94,18 @@ def as_flag(value: Any) -> dict[str, Any] | None:
     if value is None:
         return None
     return {"reason": None, "by": None, "since": None, **value}
+
+
+def overall(find: Callable[[str], Any]) -> dict[str, Any]:
+    """What there is to say about the queue as a whole."""
+    counted = counts(find)
+    return {
+        "serial": find("serial") or 0,
+        "jobs": sum(counted.values()),
+        "counts": {status.value: number for status, number in counted.items()},
+        "drain": as_flag(find("drain")),
+        "pause": as_flag(find("pause")),
+    }
 
 
 def counts(

@@ -1,6 +1,6 @@
 """The table of locks and places: order among those who wait, told without a scheduler."""
 
-from jqueue.execution.locks import Blocked, LockTable
+from jqueue.execution.locks import Blocked, HeldLock, LockTable
 
 
 def test_nothing_passes_an_earlier_waiter_in_a_conflicting_mode_on_any_of_its_names():
@@ -37,3 +37,13 @@ def test_places_are_given_out_only_as_far_as_there_are_any():
         table.wait((0, job), {"n": 2})
     assert table.release(1) == [(0, 3)]
     assert table.release(2) == [(0, 3), (0, 4)]
+
+
+def test_the_most_wanted_names_are_told_first_with_who_has_them_and_who_waits():
+    table = LockTable()
+    table.grant(1, {"a": "exclusive", "b": "shared"})
+    table.grant(2, {"b": "shared"})
+    for job in (3, 4, 5):
+        table.wait((0, job), {"b": "exclusive"})
+    assert table.most_wanted(1, 2) == [HeldLock("b", "shared", (1, 2), 3, (3, 4))]
+    assert [lock.name for lock in table.most_wanted(9, 2)] == ["b", "a"]

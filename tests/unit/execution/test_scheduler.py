@@ -12,6 +12,7 @@ from jqueue.execution.dispatch import unsettled
 from jqueue.execution.obstacles import obstacles
 from jqueue.execution.scheduler import Scheduler
 from jqueue.execution.units import Unit
+from jqueue.execution.upcoming import smallest
 from jqueue.job.opcode import OpCode
 from jqueue.queue.answer import Answered, ask
 from jqueue.queue.finishing import LONGEST_BACKOFF_S, finish
@@ -139,6 +140,42 @@ def test_opening_reads_only_as_many_jobs_as_are_taken(bench):
     )
     scheduler.take()
     assert len(read) <= 4
+
+
+def test_what_comes_next_is_told_in_order_and_telling_takes_nothing(bench):
+    kinds = frozenset({"OP_SCHED_A"})
+    bench.submit({"OP_ID": "OP_UNKNOWN", "priority": -10})
+    for priority in (10, 0, 0, 0):
+        bench.submit(priority=priority)
+    bench.open()
+    for priority in (-10, 0, 10):
+        bench.submit(priority=priority)
+    bench.submit(depends=[[1, []]])
+    unread = [rank[1] for rank in bench.scheduler.upcoming(20, kinds)]
+    assert unread == [1, 6, 3, 4, 5, 7, 9, 2, 8]
+    taken = [bench.take(kinds) for _ in range(2)]
+    told = [rank[1] for rank in bench.scheduler.upcoming(20, kinds)]
+    assert told[:4] == [rank[1] for rank in bench.scheduler.upcoming(4, kinds)]
+    rest = [bench.take(kinds) for _ in range(5)]
+    assert taken + rest == [6, 3, 4, 5, 7, 2, 8]
+    assert [job for job in told if job not in (1, 9)] == rest
+    assert told[-1] == 1
+    assert bench.take(kinds) is None
+    assert bench.scheduler.held.counts == {"dependency": 1}
+
+
+def test_what_left_and_came_back_is_told_once_and_a_long_queue_is_not_read(bench):
+    for _ in range(3000):
+        bench.submit()
+    bench.scheduler.take()
+    for _ in range(3):
+        for priority in (5, 0):
+            ask(bench.store, set_priority(7, priority))
+    heap = bench.scheduler._heaps["OP_SCHED_A"]
+    looked = []
+    found = smallest(heap, lambda rank: looked.append(rank) or rank[1] != 3)
+    assert [next(found)[1] for _ in range(8)] == [2, 4, 5, 6, 7, 8, 9, 10]
+    assert len(looked) < 12
 
 
 def test_a_job_returns_for_its_next_opcode(bench):
