@@ -88,6 +88,16 @@ class Dispatcher:
         with self._mutex:
             self._scheduler.returned(job)
 
+    def declined(self, job: int, why: str) -> None:
+        """A worker can't carry out what it was given: it is not taken again for now."""
+        with self._mutex:
+            self._scheduler.declined[job] = why
+
+    def release_declined(self) -> None:
+        """There is a worker with other code, perhaps: what was declined may be taken again."""
+        with self._mutex:
+            self._scheduler.release_declined()
+
     def take_verdicts(self) -> list[int]:
         """Return the jobs that must be judged, for this caller alone."""
         with self._mutex:

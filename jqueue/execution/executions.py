@@ -92,6 +92,8 @@ class Worker:
     silence: Timer | None = None
     burial: Burial | None = None
     thread: bool = False
+    adopted: bool = False
+    """Whether an owner before launched it: its code may be of then."""
 
     @property
     def name(self) -> str:

@@ -120,6 +120,15 @@ class WorkerLine:
         if message is None:
             self._raise_ended()
 
+    def decline(self, why: str) -> None:
+        """Give back the opcode, of which nothing was begun, and return then.  Raises Ended."""
+        with self._mutex:
+            assert self._execution is not None
+            self._finish = ["decline", self._execution[2], why]
+            self._send(self._finish)
+        if self._inbox.get() is None:
+            self._raise_ended()
+
     # For the unit, on any thread
 
     def feedback(self, entries: list[list[Any]]) -> None:

@@ -31,6 +31,9 @@ def obstacles(scheduler: Scheduler, job: int) -> list[Held]:
         jobs = tuple(sorted(other for other, busy in scheduler.executing.items() if busy == kind))
         text = f"{len(jobs)} opcodes of kind {kind} run, as many as may: {_named(jobs)}"
         found.append(Held("limit", text, f"one of {_named(jobs)} ends", jobs))
+    if job in scheduler.declined:
+        until = "the daemon is restarted, or a worker that is launched can"
+        found.append(Held("declined", scheduler.declined[job], until))
     try:
         wants = wanted(scheduler.units.get(kind), op)
     except InvalidJob as error:

@@ -16,13 +16,13 @@ from jqueue.execution.endings import RETRY_S
 from jqueue.execution.executions import Channel, Execution, Lock, Worker
 from jqueue.execution.loop import Result
 from jqueue.execution.runner import Runner
-from jqueue.execution.wire import WORKER_VERSION
+from jqueue.execution.wire import ADOPTED_VERSIONS, WORKER_VERSION
 from jqueue.job.failure import encode_error
 from jqueue.job.log import Log
 from jqueue.job.status import JobStatus
 from jqueue.queue.children import submit_children
 from jqueue.queue.finishing import finish
-from jqueue.queue.running import log, progress
+from jqueue.queue.running import log, progress, requeue
 from jqueue.store import livelock
 from jqueue.store.processes import Identity
 
@@ -44,6 +44,7 @@ class Port:
             "progress": self._progress,
             "submit": self._submit,
             "finish": self._finish,
+            "decline": self._decline,
         }
 
     def receive(self, message: Any) -> None:
@@ -210,15 +211,7 @@ class Port:
         elif isinstance(error, Refused):
             self._end(str(error))
         elif _is_of_the_disk(error):
-            # Told later than at once: the disk won't be better in a moment.
-            _log.warning(
-                "the result of job %d can't be kept for now: %s",
-                execution.job,
-                error,
-                extra=execution.named,
-            )
-            again = ["again", execution.token]
-            runner.loop.call_later(RETRY_S, lambda: worker.tell(again))
+            self._ask_again(execution, error)
         else:
             failure = finish(
                 execution.job,
@@ -229,6 +222,35 @@ class Port:
                 result=encode_error(f"its result can't be kept: {error}"),
             )
             runner.loop.begin(failure, partial(self._finish_done, execution))
+
+    def _ask_again(self, execution: Execution, error: JQueueError) -> None:
+        """Later than at once: the disk won't be better in a moment."""
+        text = "the end of job %d can't be kept for now: %s"
+        _log.warning(text, execution.job, error, extra=execution.named)
+        again = ["again", execution.token]
+        self._runner.loop.call_later(RETRY_S, lambda: self._worker.tell(again))
+
+    def _decline(self, token: int, why: str) -> None:
+        execution = self._current(token)
+        if execution is None:
+            return
+        if not self._worker.adopted:
+            # Known before it is queued again, lest the same worker gets it in the same turn.
+            text = f"{self._worker.name} of this daemon declined it: {why}"
+            self._runner.dispatcher.declined(execution.job, text)
+        decide = requeue(execution.job, execution.op_index, token)
+        self._runner.loop.begin(decide, partial(self._declined, execution, why))
+
+    def _declined(self, execution: Execution, why: str, result: Result) -> None:
+        if result.error is None:
+            text = "job %d is not begun in %s: %s"
+            _log.warning(text, execution.job, self._worker.name, why, extra=execution.named)
+            self._runner.endings.finished(execution)
+            self._worker.tell(["ok", execution.token])
+        elif isinstance(result.error, Refused):
+            self._end(str(result.error))
+        else:
+            self._ask_again(execution, result.error)
 
 
 class Hello(NamedTuple):
@@ -260,7 +282,7 @@ def read_hello(hello: Any, peer_pid: int) -> Hello:
 def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port | None:
     """Take a worker's hello; None if the worker is sent away.  Raises as `read_hello`."""
     version, identity, name, inode, execution, thread = read_hello(hello, peer_pid)
-    if version != WORKER_VERSION or not (thread or identity.is_alive()):
+    if version not in ADOPTED_VERSIONS or not (thread or identity.is_alive()):
         channel.send(["end", f"this owner speaks version {WORKER_VERSION}"])
         return None
     worker = None if thread else runner.crew.find(identity)
@@ -269,6 +291,9 @@ def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port |
     if worker is None or thread != worker.thread:
         worker = _adopt(runner, identity)
     port = Port(runner, worker, channel)
+    if not worker.greeted and not worker.adopted:
+        # It has loaded its units just now: they may be others than those of workers before.
+        runner.dispatcher.release_declined()
     worker.channel, worker.greeted = channel, True
     if worker.silence is not None:
         worker.silence.cancel()
@@ -285,7 +310,7 @@ def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port |
 
 def _adopt(runner: Runner, identity: Identity) -> Worker:
     """Take in a worker of an owner before, with what the records have on it."""
-    worker = Worker(identity)
+    worker = Worker(identity, adopted=True)
     runner.crew.workers.add(worker)
     runner.crew.watch_process(worker)
     runner.crew.arrived()

@@ -239,7 +239,8 @@ class Runner:
         worker.execution = None
         worker.lock = lock
         self.crew.proved()
-        if self.crew.stopping or self.crew.usable > self.options.workers:
+        # One of an owner before gets nothing new: what was loaded since then would not be known.
+        if worker.adopted or self.crew.stopping or self.crew.usable > self.options.workers:
             self.crew.dismiss(worker)
             return
         self._idle.append(worker)

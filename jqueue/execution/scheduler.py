@@ -90,6 +90,8 @@ class Scheduler:
         self._heaps: dict[str, list[Rank]] = {}
         self.candidates: dict[int, tuple[str, Rank]] = {}
         self.held = Holding()
+        self.declined: dict[int, str] = {}
+        """Jobs that a worker could not carry out, its code being another than ours; and why."""
         self._dependents: dict[int, set[int]] = {}
         self.executing: dict[int, str] = {}
         self._starting: set[int] = set()
@@ -173,6 +175,7 @@ class Scheduler:
     def _forget(self, job: int) -> None:
         self._starting.discard(job)
         self.candidates.pop(job, None)
+        self.declined.pop(job, None)
         self._retries.drop(job)
         self._appointments.drop(job)
         self._idle(job)
@@ -192,6 +195,13 @@ class Scheduler:
         at = None if document is None else next_op(document)
         if document is not None and at is not None and job not in self.executing:
             self._add(job, document, at)
+
+    def release_declined(self) -> None:
+        """What was declined is looked at again."""
+        declined, self.declined = self.declined, {}
+        for job in declined:
+            if job in self.held:
+                self._requeue(job)
 
     def _release_dependents(self, target: int) -> None:
         for job in self._dependents.pop(target, ()):
@@ -267,6 +277,9 @@ class Scheduler:
             return None
         if calc_priority(document["ops"]) != rank[0]:
             self._add(job, document, at)
+            return None
+        if job in self.declined:
+            self.held.hold(job, Held("declined", self.declined[job]))
             return None
         if self._must_wait(job, op):
             return None

@@ -11,7 +11,7 @@ are arrays whose first member is the kind:
     ["submit", token, call, jobs]                          ["submitted", call, answers]
                                                            ["refused", call, class, text]
     ["finish", token, entries, ok, result, children, on_refusal, again]
-                                                           ["ok", token]   ["again", token]
+    ["decline", token, why]  (since version 2)             ["ok", token]   ["again", token]
                                                            ["end", why]
 
 `again` marks what was sent before on a connection that broke: its log entries may be there already.
@@ -26,7 +26,9 @@ from jqueue.job import jsonio
 
 END: Final = b"\x03"
 HELLO: Final = "WorkerHello"
-WORKER_VERSION: Final = 1
+WORKER_VERSION: Final = 2
+ADOPTED_VERSIONS: Final = (1, 2)
+"""An owner takes the workers of these: it must tell none of them what its version doesn't know."""
 MAX_FRAME_BYTES: Final = 64 << 20
 """No message is longer than a record of the journal, which it would have to fit."""
 READ_BYTES: Final = 256 << 10

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
+from jqueue.errors import InvalidJob
 from jqueue.execution import builtin as _builtin  # noqa: F401 - declares the kinds of every queue
 from jqueue.execution.context import Context, to_inputs
 from jqueue.execution.inotify import Appearance
@@ -24,6 +25,7 @@ from jqueue.execution.units import UNITS, ResultWithJobs, Unit, load
 from jqueue.job import jsonio
 from jqueue.job.failure import encode_error
 from jqueue.job.jsonio import check_storable
+from jqueue.job.opcode import OpCode
 from jqueue.store import livelock, processes
 
 SOCKET = "socket"
@@ -61,33 +63,40 @@ class Executor:
 
     def _carry_out(self, message: list[Any], held: livelock.Livelock) -> None:
         _, job, at, _token, attempt, priority, op_input = message
+        try:
+            unit, op = self._understand(op_input)
+        except InvalidJob as error:
+            # What this code can't do another's may: that is no failure of the job's.
+            self._line.decline(str(error))
+            return
         self.context = Context(job, at, attempt, priority, self._line, livelock_fd=held.fd)
         try:
-            ok, result, children, on_refusal = self._execute(op_input, self.context)
+            ok, result, children, on_refusal = _execute(unit, op, self.context)
         finally:
             self.context = None
         self._line.finish(ok, result, children, on_refusal)
 
-    def _execute(
-        self, op_input: dict[str, Any], context: Context
-    ) -> tuple[bool, Any, list[Any] | None, str]:
-        try:
-            unit = self._unit(op_input["OP_ID"])
-            value = unit.function(unit.parse(op_input), context)
-            if isinstance(value, ResultWithJobs):
-                others = check_storable(value.others)
-                return True, others, to_inputs(value.jobs), value.on_refusal
-            return True, check_storable(value), None, "report"
-        except Ended:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever a unit raises is its result
-            return False, encode_error(error), None, "report"
-
-    def _unit(self, op_id: str) -> Unit:
+    def _understand(self, op_input: dict[str, Any]) -> tuple[Unit, OpCode]:
+        """Return the unit and its typed opcode.  Raises InvalidJob if this code knows none."""
+        op_id = op_input["OP_ID"]
         unit = self._units.get(op_id)
         if unit is None:
-            raise LookupError(f"no logical unit for {op_id} is loaded here")
-        return unit
+            raise InvalidJob(f"no logical unit for {op_id} is loaded here", field="OP_ID")
+        return unit, unit.parse(op_input)
+
+
+def _execute(unit: Unit, op: OpCode, context: Context) -> tuple[bool, Any, list[Any] | None, str]:
+    """Run the unit; return whether it succeeded, its result, its children, and what if refused."""
+    try:
+        value = unit.function(op, context)
+        if isinstance(value, ResultWithJobs):
+            others = check_storable(value.others)
+            return True, others, to_inputs(value.jobs), value.on_refusal
+        return True, check_storable(value), None, "report"
+    except Ended:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a unit raises is its result
+        return False, encode_error(error), None, "report"
 
 
 def dial(queue_fd: int) -> socket.socket:

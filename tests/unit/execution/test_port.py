@@ -131,6 +131,7 @@ class House:
         self.store = MemoryStore()
         self.held = []
         self.open()
+        self.runner.crew.launch_missing()
 
     def open(self):
         self.loop = HandLoop(self.store)
@@ -476,6 +477,75 @@ def test_snapshot_of_the_directory_on_another_device_leaves_the_original_alone(h
     house.loop.turn()
     assert house.process.poll() is None
     assert house.op(job)["status"] == "queued"
+
+
+# What a worker's code can't carry out
+
+
+def test_declined_opcode_is_given_back_uncounted_and_waits_with_the_reason(house):
+    job, token = house.running()
+    other = house.submit()
+    house.say("decline", token, "no such kind here")
+    held = house.lock()
+    [start] = house.say("idle", held.name, held.inode)
+    assert start[:2] == ["start", other]
+    op = house.op(job)
+    assert (op["status"], op.get("attempts", 0), op.get("interruptions", 0)) == ("queued", 0, 0)
+    declined = told(house, job)["declined"]
+    assert "no such kind here" in declined["text"]
+    assert "restarted" in declined["until"]
+    house.open()
+    assert "declined" not in told(house, job)
+
+
+def test_decline_is_answered_once_and_what_is_declined_may_be_canceled(house):
+    job, token = house.running()
+    assert house.say("decline", token, "no") == [["ok", token]]
+    assert ask(house.store, cancel(job, now=1))
+    [answer] = house.say("decline", token, "no")
+    assert answer[0] == "end"
+    assert house.op(job)["status"] == "canceled"
+
+
+def test_decline_of_a_canceling_opcode_is_refused(house):
+    job, token = house.running()
+    ask(house.store, cancel(job, now=1, kill=True))
+    assert ["end"] in [answer[:1] for answer in house.say("decline", token, "no")]
+    house.free(house.held[0])
+    house.until("canceled", job)
+
+
+def test_decline_whose_record_failed_is_asked_for_again(house):
+    job, token = house.running()
+    house.loop.failing = DiskFull("full")
+    assert house.say("decline", token, "no") == []
+    house.loop.failing = None
+    house.loop.later.pop()()
+    assert house.channel.take() == [["again", token]]
+    assert house.say("decline", token, "no") == [["ok", token]]
+    assert house.op(job)["status"] == "queued"
+
+
+def test_worker_that_is_launched_later_may_take_what_was_declined(house):
+    job, token = house.running()
+    house.say("decline", token, "no")
+    [worker] = house.runner.crew.workers
+    worker.greeted = False
+    [start] = house.hello(house.lock())
+    assert start[:2] == ["start", job]
+
+
+def test_worker_of_an_owner_before_ends_what_it_has_and_gets_nothing_new(house):
+    job, token = house.running()
+    house.open()
+    recover(house.runner)
+    house.hello(house.held[0], job, 0, token)
+    other = house.submit()
+    assert house.say(*finish(token)) == [["ok", token]]
+    held = house.lock()
+    [answer] = house.say("idle", held.name, held.inode)
+    assert answer[0] == "end"
+    assert house.op(other)["status"] == "queued"
 
 
 # Claims
