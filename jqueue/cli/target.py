@@ -1,6 +1,7 @@
 """Which queue a command is about, and the one way in."""
 
-from jqueue.daemon.client import Client, connect, default_path
+from jqueue.daemon.client import Client, connect
+from jqueue.daemon.place import default_path
 
 TIMEOUT_S = 10.0
 """How long a command tries to get to the queue, while another process owns it."""

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from jqueue.daemon import luxi
 from jqueue.errors import QueueFailed
-from jqueue.execution.wire import READ_BYTES, Splitter, frame
-from jqueue.execution.worker import SOCKET
+from jqueue.execution.wire import READ_BYTES, SOCKET, Splitter, frame
 from jqueue.job import jsonio
 
 MAX_KEPT: Final = 8

@@ -25,7 +25,7 @@ from jqueue.daemon.verbs import Verbs
 from jqueue.errors import QueueFailed
 from jqueue.execution.port import greet, read_hello
 from jqueue.execution.runner import Runner
-from jqueue.execution.worker import SOCKET
+from jqueue.execution.wire import SOCKET
 
 _log = logging.getLogger(__name__)
 

@@ -24,6 +24,8 @@ from typing import Any, Final
 from jqueue.errors import TooLarge
 from jqueue.job import jsonio
 
+SOCKET: Final = "socket"
+"""Its name in the queue's directory."""
 END: Final = b"\x03"
 HELLO: Final = "WorkerHello"
 WORKER_VERSION: Final = 2

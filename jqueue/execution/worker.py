@@ -22,13 +22,12 @@ from jqueue.execution.context import Context, to_inputs
 from jqueue.execution.inotify import Appearance
 from jqueue.execution.line import Ended, WorkerLine
 from jqueue.execution.units import UNITS, ResultWithJobs, Unit, load
+from jqueue.execution.wire import SOCKET
 from jqueue.job import jsonio
 from jqueue.job.failure import encode_error
 from jqueue.job.jsonio import check_storable
 from jqueue.job.opcode import OpCode
 from jqueue.store import livelock, processes
-
-SOCKET = "socket"
 
 
 class Executor:

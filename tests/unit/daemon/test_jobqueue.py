@@ -220,7 +220,7 @@ def test_repeated_claim_with_the_same_livelock_gets_the_same_opcode(queue):
     name = queue.job(1).ops[0].to_dict()["livelock"]
     inode = os.stat(os.path.join(queue.path, "livelocks", name)).st_ino
     args = {"livelock_name": name, "inode": inode, "op_ids": None, "timeout_s": 0}
-    again = client._wire.call("claim", args)
+    again = client._reach.ask("claim", args)
     assert (again["document"]["id"], again["token"]) == (1, claim.token)
     claim.finish()
     client.close()

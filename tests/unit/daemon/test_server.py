@@ -303,7 +303,7 @@ def test_stale_socket_is_replaced(tmp_path):
 def test_errors_arrive_as_they_were_raised_with_their_facts(queue):
     with connect(queue.path) as client:
         with pytest.raises(InvalidJob) as invalid:
-            client._wire.call("submit", {"ops": [{"OP_ID": "OP_X"}, {"OP_ID": "x"}]})
+            client._reach.ask("submit", {"ops": [{"OP_ID": "OP_X"}, {"OP_ID": "x"}]})
         assert (invalid.value.index, invalid.value.field) == (1, "OP_ID")
         with pytest.raises(JobNotFound) as missing:
             client.job(9)
