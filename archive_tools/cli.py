@@ -12,6 +12,7 @@ from archive_tools.commands.info import info
 from archive_tools.commands.listing import list_jobs
 from archive_tools.commands.packing import pack, unpack
 from archive_tools.commands.pruning import prune
+from archive_tools.commands.timeline import timeline
 from archive_tools.commands.verifying import verify
 from jqueue._version import __version__
 
@@ -19,6 +20,7 @@ COMMANDS = (
     list_jobs,
     info,
     verify,
+    timeline,
     export,
     import_,
     prune,
