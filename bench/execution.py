@@ -16,6 +16,7 @@ from pathlib import Path
 from bench.peers import Bare, SqliteLine
 from jqueue import OpCode, connect, logical_unit
 from jqueue.daemon import main as daemon
+from jqueue.daemon.config import Config
 from jqueue.execution.executions import Options
 
 NOOPS = 4000
@@ -49,7 +50,7 @@ def hang(_op, context):
 
 def serve(path, workers):
     """Be its daemon; job files follow within a second."""
-    daemon.serve(path, options=Options(workers=workers), files="behind")
+    daemon.serve(path, options=Options(workers=workers), config=Config(files="behind"))
 
 
 class Served:

@@ -65,8 +65,13 @@ def daemon(
     Example:
       jqueue daemon --load my_units.py --workers 4
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
-    said = {"metrics_port": metrics_port, "log_format": log_format, "log_level": log_level}
-    _serve(settings, sources, workers, until_idle=False, said=said)
+    said = {
+        "workers": workers,
+        "metrics_port": metrics_port,
+        "log_format": log_format,
+        "log_level": log_level,
+    }
+    _serve(settings, sources, said, until_idle=False)
 
 
 @command("run")
@@ -79,17 +84,13 @@ def run(settings: Settings, *, sources: tuple[str, ...], workers: int | None) ->
     Example:
       jqueue run --load my_units.py
     """  # noqa: D301  # as above
-    _serve(settings, sources, workers, until_idle=True, said={"log_level": "warning"})
+    _serve(settings, sources, {"workers": workers, "log_level": "warning"}, until_idle=True)
 
 
 def _serve(
-    settings: Settings,
-    sources: Iterable[str],
-    workers: int | None,
-    *,
-    until_idle: bool,
-    said: Mapping[str, Any],
+    settings: Settings, sources: Iterable[str], said: Mapping[str, Any], *, until_idle: bool
 ) -> None:
+    """Serve by config.toml, but for what is `said`: the command line has the first word."""
     # Imported here: no other command needs what runs jobs.
     from jqueue.daemon import logs  # noqa: PLC0415
     from jqueue.daemon.config import read  # noqa: PLC0415
@@ -100,7 +101,7 @@ def _serve(
     logs.configure(config.log_format, config.log_level)
     for source in sources:
         load_units(source)
-    serve(settings.queue_path, config=config, workers=workers, until_idle=until_idle)
+    serve(settings.queue_path, config=config, until_idle=until_idle)
 
 
 def load_units(source: str) -> None:

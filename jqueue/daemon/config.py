@@ -39,10 +39,10 @@ class Config:
     log_format: str = "text"
     log_level: str = "info"
 
-    def options(self, workers: int | None = None) -> Options:
-        """Return what the runner needs; `workers` is what the command line says."""
+    def options(self) -> Options:
+        """Return what the runner needs."""
         return Options(
-            workers=self.workers if workers is None else workers,
+            workers=self.workers,
             max_running_jobs=self.max_running_jobs,
             kill_grace_s=self.kill_grace_s,
             silence_s=self.silence_s,

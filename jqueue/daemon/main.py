@@ -15,6 +15,7 @@ from jqueue.daemon.config import NAME as CONFIG
 from jqueue.daemon.config import Config
 from jqueue.daemon.config import read as read_config
 from jqueue.daemon.jobqueue import JobQueue
+from jqueue.daemon.notify import Notifier
 from jqueue.daemon.owner import Isolation, Owner
 from jqueue.errors import JQueueError, OutcomeUnknown, QueueFailed
 from jqueue.execution.executions import Options
@@ -26,60 +27,72 @@ LOCK_TIMEOUT_S: Final = 10.0
 """A starting daemon waits so long for whoever owns the queue for a moment."""
 
 
-def serve(  # noqa: PLR0913 - an operator's independent settings
+def serve(
     path: str,
     *,
     sources: Iterable[str] = (),
+    config: Config | None = None,
     options: Options | None = None,
-    workers: int | None = None,
     isolation: Isolation = "process",
     until_idle: bool = False,
-    durability: str | None = None,
-    files: str | None = None,
-    create: bool = True,
-    lock_timeout_s: float = LOCK_TIMEOUT_S,
-    stop_limit_s: float | None = None,
-    config: Config | None = None,
     ready: Callable[[JobQueue], None] = lambda _queue: None,
 ) -> None:
     """Own the queue at `path` and run it in the foreground; returns after an orderly stop.
 
+    `config` is what `config.toml` says, if it is None; `options` what that makes of workers.
     SIGTERM: start nothing, wait for what runs up to `stop_limit_s`, leave the rest to the next
     daemon; a second one: at once.  SIGINT: end the workers; what ran is queued again.  After a
     failure of the disk the queue is opened anew, as often as that works; `ready` is called each
-    time that it is open and listens.  What is None here is as `config` says, that as `config.toml`.
+    time that it is open and listens.  A service manager is told of all this (see `notify`).
 
     Raises what `JobQueue.open` raises, ImportError and whatever else the sources raise.
     """
     config = config or read_config(path)
-    options = options or config.options(workers)
-    durability, files = durability or config.durability, files or config.files
-    limit_s = config.stop_limit_s if stop_limit_s is None else stop_limit_s
     _load_configured(path, config)
     for source in sources:
         load(source)
     _raise_descriptor_limit()
-    timeout_s = lock_timeout_s
-    while True:
-        with JobQueue.open(
-            path,
-            durability="process" if durability == "process" else "full",
-            files="behind" if files == "behind" else "now",
-            create=create,
-            lock_timeout_s=timeout_s,
-        ) as queue:
-            try:
-                owner = queue.prepare(options, isolation, until_idle=until_idle)
+    notifier = Notifier.take(os.environ)
+    try:
+        while True:
+            with JobQueue.open(
+                path,
+                durability="process" if config.durability == "process" else "full",
+                files="behind" if config.files == "behind" else "now",
+                lock_timeout_s=LOCK_TIMEOUT_S,
+            ) as queue:
+                owner = queue.prepare(options or config.options(), isolation, until_idle=until_idle)
                 owner.metrics_port = config.metrics_port
+                _notify(notifier, owner)
                 if threading.current_thread() is threading.main_thread():
-                    handle_signals(owner, limit_s)
+                    handle_signals(owner, config.stop_limit_s)
                 ready(queue)
-                queue.run_prepared(owner)
-            except OutcomeUnknown as error:
-                _log.error("%s; opening it anew", error)
-                timeout_s = LOCK_TIMEOUT_S
-            else:
-                return
+                if _run(queue, owner):
+                    return
+            notifier.say("the disk has failed; opening the queue anew")
+    finally:
+        notifier.close()
+
+
+def _run(queue: JobQueue, owner: Owner) -> bool:
+    """Run until an orderly stop; false if the disk failed, and the queue must be opened anew."""
+    try:
+        queue.run_prepared(owner)
+    except OutcomeUnknown as error:
+        _log.error("%s; opening it anew", error)
+        return False
+    return True
+
+
+def _notify(notifier: Notifier, owner: Owner) -> None:
+    """Let the service manager know of the owner's start and stop, and that it lives."""
+
+    def started() -> None:
+        notifier.ready(owner.summary())
+        notifier.watch(owner.reactor, owner.summary)
+
+    owner.started = started
+    owner.stopping = lambda limit_s: notifier.stopping(owner.summary(), limit_s)
 
 
 def _load_configured(queue: str, config: Config) -> None:

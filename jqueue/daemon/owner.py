@@ -7,7 +7,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from jqueue.daemon.facts import Facts
 from jqueue.daemon.launch import process_launcher, thread_launcher
@@ -22,10 +22,14 @@ from jqueue.execution.executions import Options, Worker
 from jqueue.execution.recovery import recover
 from jqueue.execution.runner import Runner
 from jqueue.execution.units import UNITS, sources
+from jqueue.job.status import JobStatus
 from jqueue.queue.core import QueueCore
+from jqueue.queue.reading import OPEN, counts
 from jqueue.store import livelock
 
 _log = logging.getLogger(__name__)
+
+_FLAGS: Final = {"drain": "drained", "pause": "paused"}
 
 Isolation = Literal["process", "thread"]
 
@@ -53,6 +57,10 @@ class Owner:
         self.options = options
         self.queue = queue
         self.recovered: list[dict[str, Any]] = []
+        self.started: Callable[[], None] = lambda: None
+        """Called when recovery is done, before the first turn that serves; set before `run`."""
+        self.stopping: Callable[[float | None], None] = lambda _limit_s: None
+        """Called when an orderly stop begins, with its limit; set before `run`."""
         self.metrics_port: int | None = None
         """Where figures are served on the loopback interface; set before `run`."""
         self._recovers = recovers
@@ -129,17 +137,26 @@ class Owner:
             self.reactor.call_threadsafe(self._recover)
             self._has_recovered.wait()
 
+    def summary(self) -> str:
+        """Return in a line how the queue does: for the log, and for a service manager."""
+        find = self.core.store.find
+        counted = counts(find, OPEN)
+        parts = [f"{counted[status]} {status}" for status in JobStatus if counted.get(status)]
+        flags = [word for key, word in _FLAGS.items() if find(key) is not None]
+        if self.runner.crew.stopping:
+            flags.append("stopping")
+        return "; ".join([", ".join(parts) or "no unfinished jobs", *flags])
+
     def _tell_start(self) -> None:
-        counts = self.core.reader.status()["counts"]
-        jobs = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         fates = Counter(one["fate"] for one in self.recovered)
         found = ", ".join(f"{number} to {fate}" for fate, number in sorted(fates.items()))
         _log.info(
-            "serving %s: jobs: %s; found running or waiting: %s",
+            "serving %s: %s; found running or waiting: %s",
             self.queue,
-            jobs or "none",
+            self.summary(),
             found or "none",
         )
+        self.started()
 
     def run(self) -> None:
         """Serve and run until stopped.  Raises what stopped the store."""
@@ -170,6 +187,7 @@ class Owner:
     def _stop(self, limit_s: float | None) -> None:
         if not self.runner.crew.stopping:
             self.runner.stop()
+            self.stopping(limit_s)
             self.runner.on_idle = self._all_ended
             self.reactor.after_turn.append(self._check_ended)
         if limit_s is not None and self._deadline is None:

@@ -21,11 +21,10 @@ def test_without_a_file_or_a_queue_the_defaults_count(tmp_path):
     assert write(tmp_path, "") == Config()
 
 
-def test_what_it_says_counts_but_the_command_line_has_the_first_word(tmp_path):
+def test_what_it_says_counts(tmp_path):
     config = write(tmp_path, 'workers = 7\nstop_limit_s = 1.5\nload = ["units"]\nfiles = "behind"')
     assert (config.workers, config.stop_limit_s, config.load) == (7, 1.5, ("units",))
     assert config.options().workers == 7
-    assert config.options(0).workers == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""The daemon as a service: what its manager hears, and how it stops."""
+
+import re
+import shutil
+import socket
+import subprocess
+
+import pytest
+
+from jqueue.daemon.config import Config
+from jqueue.daemon.notify import STOP_MARGIN_S
+from tests.acceptance.conftest import ROOT, end_process
+
+UNITS = [ROOT / "systemd" / name for name in ("jqueue.service", "jqueue@.service")]
+
+
+@pytest.fixture
+def manager(tmp_path, monkeypatch):
+    """A service manager's socket, which the next daemon is told of."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "notify"))
+        heard.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        yield heard
+
+
+def hear(heard, what):
+    """Return the next message that says `what`."""
+    while True:
+        message = dict(line.split("=", 1) for line in heard.recv(4096).decode().splitlines())
+        if what in message:
+            return message
+
+
+def test_the_manager_hears_ready_after_recovery_then_the_watchdog_then_stopping(machine, manager):
+    client = machine.start(workers=1).client
+    assert hear(manager, "READY")["STATUS"] == "no unfinished jobs"
+    # Ready is ready: the first request is answered, nobody has to try again.
+    running = client.submit([machine.gated()])
+    machine.until_written("begin")
+    client.submit([machine.note()])
+    machine.kill()
+    machine.start(workers=1)
+    assert hear(manager, "READY")["STATUS"] == "1 queued, 1 running"
+    assert client.job(running).status == "running"
+    for _ in range(3):
+        hear(manager, "WATCHDOG")
+    client.pause()
+    status = hear(manager, "STATUS")["STATUS"]
+    assert status == "1 queued, 1 running; paused"
+    machine.daemon.terminate()
+    stopping = hear(manager, "STOPPING")
+    assert stopping["STATUS"] == "1 queued, 1 running; paused; stopping"
+    assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 60_000_000
+    machine.open_gate()
+    assert machine.daemon.wait(30) == 0
+    assert "1 to adopt" in machine.said()
+
+
+def test_ready_is_said_when_what_dead_workers_left_has_been_judged(machine, manager):
+    client = machine.start(workers=1).client
+    client.submit([machine.gated()])
+    [begun] = machine.until_written("begin")
+    machine.kill()
+    end_process(int(begun[4]))
+    hear(manager, "READY")
+    machine.start(workers=0)
+    assert hear(manager, "READY")["STATUS"] == "1 queued"
+
+
+def test_what_the_daemon_starts_does_not_hear_of_the_manager(machine, manager):
+    client = machine.start(workers=1).client
+    show = ["sh", "-c", "env; cat /proc/$PPID/environ | tr '\\0' '\\n'"]
+    job = client.wait(client.submit([{"OP_ID": "OP_EXEC", "argv": show}]), 30)
+    names = {entry[3].split("=")[0] for entry in job.ops[0].log}
+    assert "PATH" in names
+    assert not names & {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_restart_keeps_workers_and_a_stop_has_the_time_that_it_may_take(unit):
+    said = dict(re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE))
+    assert (said["Type"], said["KillMode"], said["Restart"]) == ("notify", "process", "always")
+    assert int(said["TimeoutStopSec"]) >= Config().stop_limit_s + STOP_MARGIN_S
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+def test_systemd_understands_the_units():
+    command = ["systemd-analyze", "verify", "--man=no", *UNITS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)
