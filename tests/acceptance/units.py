@@ -11,7 +11,7 @@ from jqueue import OpCode, ResultWithJobs, logical_unit
 
 
 def write(path, *words):
-    line = " ".join(str(word) for word in words) + "\n"
+    line = " ".join(str(word) for word in (*words, time.time_ns())) + "\n"
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(fd, line.encode())
     os.close(fd)
@@ -64,7 +64,8 @@ def alone(op, context):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            write(op.path, context.job_id, context.op_index, context.attempt, "OVERLAP")
+            words = context.job_id, context.op_index, context.attempt, "OVERLAP", os.getpid()
+            write(op.path, *words)
         write(op.path, context.job_id, context.op_index, context.attempt, "begin", os.getpid())
         answers = []
         if op.children:
