@@ -195,11 +195,9 @@ class Storm:
             write(machine.notes, claim, "begin")
             write(machine.notes, claim, "end")
             claim.finish("claimed")
-        serial = max(job.id for job in client.jobs())
-        while serial >= (last := max(job.id for job in client.jobs())) and self.unfinished():
-            for job in self.unfinished():
+        while left := [job.id for job in client.jobs() if not job.finalized]:
+            for job in left:
                 client.wait(job, 60)
-            serial = max(serial, last)
         jobs = {job.id: job for job in client.jobs()}
         assert self.roots.keys() <= jobs.keys()
         assert sorted(jobs) == list(range(1, len(jobs) + 1))
@@ -210,9 +208,6 @@ class Storm:
         for pid in pids:
             until(lambda pid=pid: [1] if is_gone(pid) else [])
         return jobs
-
-    def unfinished(self):
-        return [job.id for job in self.client.jobs() if not job.finalized]
 
     def check_evidence(self, jobs):
         """Nothing ran twice at once, nothing after its end, and what succeeded did run."""
@@ -241,7 +236,7 @@ class Storm:
                 # Only what was interrupted more often than it may.
                 assert "interrupted" in str([op.result for op in job.ops])
             else:
-                assert job.status == "success"
+                assert job.status == "success", job.to_dict()
 
     def check_children(self, jobs):
         """Each child stands in the result of its parent, once; nothing else was submitted."""
