@@ -12,13 +12,17 @@ from archive_tools.commands.info import info
 from archive_tools.commands.listing import list_jobs
 from archive_tools.commands.packing import pack, unpack
 from archive_tools.commands.pruning import prune
+from archive_tools.commands.stats import stats
 from archive_tools.commands.timeline import timeline
+from archive_tools.commands.trees import tree
 from archive_tools.commands.verifying import verify
 from jqueue._version import __version__
 
 COMMANDS = (
     list_jobs,
     info,
+    tree,
+    stats,
     verify,
     timeline,
     export,

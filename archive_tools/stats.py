@@ -10,13 +10,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from archive_tools.distribution import Distribution, Tally, Timeline
-from archive_tools.reading import Read, worked
+from archive_tools.reading import Read, Sought, worked
 from jqueue.job import jsonio
 from jqueue.job.change import Document
 from jqueue.job.failure import error_text
+from jqueue.job.query.choice import Choice
+from jqueue.job.snapshot import Job
 from jqueue.job.status import FINALIZED, JobStatus, calc_status
 from jqueue.job.summary import INVALID_OP
 from jqueue.store.offline import OfflineQueue
@@ -31,6 +34,9 @@ Time = list[int]
 
 _NUMBER: Final = re.compile(r"[0-9]+")
 _UID: Final = re.compile(r"uid=([0-9]+)")
+
+
+EVERYTHING: Final = Choice()
 
 
 class KindStats:
@@ -106,6 +112,11 @@ class Stats:
     def jobs(self) -> int:
         """How many jobs there are."""
         return self.live + self.archived
+
+    @property
+    def looked(self) -> int:
+        """How many jobs were looked at."""
+        return self.jobs + self.unreadable
 
     @property
     def jobs_per_s(self) -> float | None:
@@ -236,25 +247,26 @@ def submitter_of(document: Document) -> str:
     return "unknown"
 
 
-def count_jobs(reads: Iterable[Read]) -> Stats:
-    """Return what these jobs come to; those that can't be read are counted as such."""
+def count_jobs(reads: Iterable[Read], choice: Choice = EVERYTHING) -> Stats:
+    """Return what those of these jobs come to that are chosen; unreadable ones are numbered."""
     stats = Stats()
     for read in reads:
         if read.document is None:
             stats.unreadable += 1
-        else:
+        elif choice is EVERYTHING or choice.matches(Job(read.document, archived=read.archived)):
             size_bytes = len(jsonio.dumps(read.document)) + 1
             stats.add(read.document, archived=read.archived, size_bytes=size_bytes)
     return stats
 
 
-def stats_of(queue: OfflineQueue, jobs: Iterable[int]) -> Stats:
-    """Return what these jobs of the queue come to, counted with all processors.  P13."""
-    stats = Stats()
-    for part in worked(queue, jobs, _count_chunk):
-        stats.merge(part)
-    return stats
+def stats_of(
+    queue: OfflineQueue, jobs: Iterable[Sought], choice: Choice = EVERYTHING
+) -> Iterator[Stats]:
+    """Yield, part by part, what the chosen ones of these jobs come to, counted with all
+    processors; together (`merge`) they are what all come to.
+    """
+    return worked(queue, jobs, partial(_count_chunk, choice))
 
 
-def _count_chunk(reads: Iterator[Read]) -> list[Stats]:
-    return [count_jobs(reads)]
+def _count_chunk(choice: Choice, reads: Iterator[Read]) -> list[Stats]:
+    return [count_jobs(reads, choice)]

@@ -1,4 +1,4 @@
-"""`info`: one job, whole."""
+"""`info`: jobs, whole."""
 
 from __future__ import annotations
 
@@ -6,26 +6,36 @@ from pathlib import Path
 
 import click
 
-from archive_tools.command import command, directory_argument
+from archive_tools.command import command, directory_argument, json_option
+from archive_tools.commands.listing import say_missing
+from jqueue.console.details import put_job
 from jqueue.console.show import put_json
 from jqueue.console.values import JOB_ID
-from jqueue.errors import JobNotFound
 from jqueue.job.row import row_of
 from jqueue.store.offline import OfflineQueue
 
 
 @command("info")
 @directory_argument()
-@click.argument("id", type=JOB_ID, metavar="ID")
-def info(directory: Path, *, id: int) -> None:
-    """Show the whole document of one job, live or archived, as JSON.
+@click.argument("ids", nargs=-1, required=True, type=JOB_ID, metavar="ID...")
+@json_option("The documents, as in their files, one a line.")
+@click.pass_context
+def info(context: click.Context, directory: Path, ids: tuple[int, ...], *, as_json: bool) -> None:
+    """Show everything about jobs of DIRECTORY, live or archived; 1 if one isn't there.
 
     \b
     Example:
       jqueue-archive info /var/lib/jqueue 12
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
+    missing = []
     with OfflineQueue(directory) as queue:
-        job = queue.job(id)
-    if job is None:
-        raise JobNotFound(f"no job {id} in {directory}, live or archived", job_id=id)
-    put_json({**job.to_dict(), **row_of(job)})
+        for job_id in dict.fromkeys(ids):
+            job = queue.job(job_id)
+            if job is None:
+                missing.append(job_id)
+            elif as_json:
+                put_json({**job.to_dict(), **row_of(job)})
+            else:
+                put_job(job, whole_log="--json")
+    say_missing(missing, directory)
+    context.exit(1 if missing else 0)

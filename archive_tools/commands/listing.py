@@ -2,49 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from archive_tools.command import command, directory_argument, json_option
-from jqueue.console.show import put_json_array
-from jqueue.console.terminal import put, say
+from archive_tools.command import command, directory_argument
+from archive_tools.listing import Form, Part, Rows, csv_heading, rows_of
+from archive_tools.progress import progress
+from archive_tools.reading import seek_chosen
+from jqueue.console.choosing import choice_options, view_options
+from jqueue.console.jobs import Columns, columns
+from jqueue.console.terminal import put_bytes, say
 from jqueue.console.values import JOB_ID
-from jqueue.job.row import row_of
-from jqueue.job.snapshot import Job
+from jqueue.job.query import Choice, Field
 from jqueue.store.offline import OfflineQueue
+
+MOST_NAMED: Final = 20
+"""Missing jobs that are named one by one."""
 
 
 @command("list")
 @directory_argument()
-@click.argument("ids", nargs=-1, type=JOB_ID, metavar="[ID…]")
-@click.option("--archived", is_flag=True, help="Archived jobs too.")
-@json_option("An array of objects, one a line.")
+@click.argument("ids", nargs=-1, type=JOB_ID, metavar="[ID]...")
+@choice_options
+@click.option("--archived", is_flag=True, help="Archived jobs too; marked by a star.")
+@view_options
+@click.option("--json", "form", flag_value="json", help="An array of objects, one a line.")
+@click.option("--ndjson", "form", flag_value="ndjson", help="An object a line.")
+@click.option("--csv", "form", flag_value="csv", help="Comma-separated values, with a heading.")
 @click.pass_context
-def list_jobs(
-    context: click.Context, directory: Path, ids: tuple[int, ...], *, archived: bool, as_json: bool
+def list_jobs(  # noqa: PLR0913  # as many as a list has independent facts
+    context: click.Context,
+    directory: Path,
+    ids: tuple[int, ...],
+    *,
+    statuses: tuple[str, ...],
+    since: float | None,
+    expr: Any,
+    archived: bool,
+    fields: list[Field] | None,
+    sort: tuple[Field, bool] | None,
+    form: Form | None,
 ) -> None:
-    """List the jobs of DIRECTORY, or those with the given IDs; 1 if a named one isn't there.
+    """List jobs of DIRECTORY, those named (live or archived) or all live ones.
+
+    As jqueue list, with the same filters, fields and JSON.  Any number of jobs is listed in little
+    memory, but for --sort, which holds a value for each.  1 if a job isn't there or can't be read.
 
     \b
     Example:
-      jqueue-archive list --archived /var/lib/jqueue
+      jqueue-archive list --archived --status error --since 2h /var/lib/jqueue
+      jqueue-archive list --archived --csv -o id,status,end_ts /var/lib/jqueue
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
+    choice = Choice(statuses, since, expr)
+    rows = Rows(choice, form or "table", columns(fields))
+    missing: list[int] = []
     with OfflineQueue(directory) as queue:
-        wanted = list(ids) or queue.job_ids(archived=archived)
-        found = [(number, queue.job(number)) for number in wanted]
-    jobs = [job for _, job in found if job is not None]
-    if as_json:
-        put_json_array(map(row_of, jobs))
-    else:
-        for job in jobs:
-            put(_line(job))
-    missing = [number for number, job in found if job is None]
-    for number in missing:
-        say(f"job {number}: not there, or its file can't be read")
+        jobs = seek_chosen(queue, ids, choice, archived=archived)
+        with progress("listing", queue.find("serial")) as advance:
+
+            def watched(parts: Iterable[Part]) -> Iterator[Part]:
+                for part in parts:
+                    missing.extend(part.missing[: MOST_NAMED + 1])
+                    advance(part.looked)
+                    yield part
+
+            _put(rows.columns, rows.form, watched(rows_of(queue, jobs, rows, sort)))
+    say_missing(missing, directory)
     context.exit(1 if missing else 0)
 
 
-def _line(job: Job) -> str:
-    mark = "  archived" if job.archived else ""
-    return f"{job.id:>8}  {job.status:<9} {job.priority:>4}  {', '.join(job.summary)}{mark}"
+def _put(shown: Columns, form: Form, parts: Iterable[Part]) -> None:
+    if form == "table":
+        shown.put(cells for part in parts for cells in part.rows or ())
+        return
+    if form == "csv":
+        put_bytes(csv_heading(shown.fields))
+    separator = b"["
+    for part in parts:
+        if not part.chosen or part.rows is None:
+            continue
+        if form == "json":
+            put_bytes(separator)
+            separator = b",\n"
+        put_bytes(part.rows + (b"\n" if form == "ndjson" else b""))
+    if form == "json":
+        put_bytes(b"[]\n" if separator == b"[" else b"]\n")
+
+
+def say_missing(missing: list[int], directory: Path) -> None:
+    """Say which jobs are not there."""
+    for job in missing[:MOST_NAMED]:
+        say(f"no job {job}, or it can't be read; see: jqueue-archive verify {directory}")
+    if len(missing) > MOST_NAMED:
+        say(f"and more than {MOST_NAMED} others")

@@ -8,7 +8,7 @@ from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.hints import missing_job
 from jqueue.cli.selecting import choose
 from jqueue.console.choosing import choice_options, view_options
-from jqueue.console.jobs import put_fields, put_jobs
+from jqueue.console.jobs import put_jobs
 from jqueue.console.show import put_json_array
 from jqueue.console.terminal import say
 from jqueue.console.values import JOB_ID
@@ -54,14 +54,12 @@ def list_jobs(  # noqa: PLR0913  # as many as a list has independent facts
         found = choose(queue, ids, choice, archived=archived, seen=missing.discard)
         if sort is not None:
             field, descending = sort
-            keyed = ((field.get(job.to_dict(), job.archived), job) for job in found)
+            keyed = ((field.get(job.document, job.archived), job) for job in found)
             found = iter(in_order(keyed, descending=descending))
         if settings.as_json:
             put_json_array(map(row_of if fields is None else fields_row(fields), found))
-        elif fields is None:
-            put_jobs(found)
         else:
-            put_fields(fields, found)
+            put_jobs(found, fields)
     for job in sorted(missing):
         say(f"no job {job}{missing_job(job, settings)}")
     context.exit(1 if missing else 0)

@@ -1,7 +1,10 @@
-"""Jobs as a table, printed as they come."""
+"""Jobs as a table: what each column is called, and each job's cells."""
 
-from collections.abc import Iterator
-from typing import Any, Final
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
 from jqueue.console.table import put_table
 from jqueue.console.terminal import width
@@ -14,28 +17,41 @@ from jqueue.job.snapshot import Job, as_datetime
 HEADINGS: Final = ("ID", "STATUS", "PRIORITY", "RECEIVED", "SUMMARY")
 
 
-def put_jobs(jobs: Iterator[Job]) -> None:
-    """Print jobs as a table; on a terminal with ages, else with times."""
-    at = now() if width() is not None else None
+class Columns(NamedTuple):
+    """The columns of a table of jobs.  It can be pickled."""
 
-    def cells(job: Job) -> tuple[str, ...]:
+    fields: Sequence[Field] | None
+    """What is shown; None is the usual."""
+    at: datetime | None
+    """The moment that ages are seen from; without it times are shown."""
+
+    def cells(self, job: Job) -> Sequence[str]:
+        """Return a job's row."""
+        if self.fields is not None:
+            document, archived = job.document, job.archived
+            return [_shown(field, field.get(document, archived)) for field in self.fields]
         status = f"{job.status}*" if job.archived else str(job.status)
-        received = local(job.received) if at is None else ago(job.received, at)
+        received = local(job.received) if self.at is None else ago(job.received, self.at)
         return str(job.id), status, str(job.priority), received, ", ".join(job.summary)
 
-    put_table(HEADINGS, map(cells, jobs), right=frozenset({"ID", "PRIORITY"}))
+    def put(self, rows: Iterable[Sequence[str]]) -> None:
+        """Print rows below their headings, as they come."""
+        if self.fields is None:
+            put_table(HEADINGS, rows, right=frozenset({"ID", "PRIORITY"}))
+            return
+        numbers = frozenset(field.title for field in self.fields if field.kind == "number")
+        put_table([field.title for field in self.fields], rows, right=numbers)
 
 
-def put_fields(fields: list[Field], jobs: Iterator[Job]) -> None:
-    """Print these fields of the jobs as a table."""
-    headings = [field.title for field in fields]
-    numbers = frozenset(field.title for field in fields if field.kind == "number")
+def columns(fields: Sequence[Field] | None = None) -> Columns:
+    """Return the columns as they are best here: with ages on a terminal, else with times."""
+    return Columns(fields, now() if width() is not None else None)
 
-    def cells(job: Job) -> list[str]:
-        document = job.to_dict()
-        return [_shown(field, field.get(document, job.archived)) for field in fields]
 
-    put_table(headings, map(cells, jobs), right=numbers)
+def put_jobs(jobs: Iterable[Job], fields: Sequence[Field] | None = None) -> None:
+    """Print jobs as a table."""
+    shown = columns(fields)
+    shown.put(map(shown.cells, jobs))
 
 
 def _shown(field: Field, value: Any) -> str:

@@ -322,14 +322,15 @@ def read_archived(disk: Disk, job: int, packs: Packs | None = None) -> dict[str,
             pass
         except Damaged as error:
             damaged = error
-        if look == 0 and (document := _read_packed(packs, job, path)) is not None:
+        if look == 0 and (document := read_packed(packs, job, path)) is not None:
             return document
     if damaged is not None:
         raise damaged
     return None
 
 
-def _read_packed(packs: Packs, job: int, path: str) -> dict[str, Any] | None:
+def read_packed(packs: Packs, job: int, path: str) -> dict[str, Any] | None:
+    """Return the document of a packed job, None if no pack holds it; raises as `read_archived`."""
     try:
         data = packs.read(job)
         return None if data is None else check_document(jsonio.loads(data), job)
@@ -375,7 +376,7 @@ def archived_in(disk: Disk, number: int, packs: Packs) -> set[int]:
     """Return the jobs of one archive directory, those in its pack too; a damaged pack is said."""
     directory = f"archive/{number}"
     was_packed = disk.exists(pack_path(number))
-    found = _named_in(disk, directory)
+    found = named_in(disk, directory)
     # Packing names the pack before files go, unpacking names the files before the pack goes.
     try:
         packed = packs.ids(number)
@@ -383,11 +384,12 @@ def archived_in(disk: Disk, number: int, packs: Packs) -> set[int]:
         _log.error("%s; the jobs in it can't be listed", error)
         packed = []
     if was_packed and not packed:
-        found |= _named_in(disk, directory)
+        found |= named_in(disk, directory)
     return found.union(packed)
 
 
-def _named_in(disk: Disk, directory: str) -> set[int]:
+def named_in(disk: Disk, directory: str) -> set[int]:
+    """Return the jobs of an archive directory that have a file of their own."""
     jobs = map(parse_job_file_name, disk.names(directory))
     return {job for job in jobs if job is not None and archive_dir(job) == directory}
 

@@ -37,7 +37,7 @@ class Choice(NamedTuple):
             return False
         if self.since is not None and not _moved_since(job, self.since):
             return False
-        return self.filter is None or self.filter.matches(job.to_dict(), job.archived)
+        return self.filter is None or self.filter.matches(job.document, job.archived)
 
 
 def _moved_since(job: Job, since: float) -> bool:

@@ -20,8 +20,8 @@ def fields_row(fields: Sequence[Field]) -> Callable[[Job], dict[str, Any]]:
     """Return what makes of a job an object of these fields, as `list --json -o` shows it."""
 
     def row(job: Job) -> dict[str, Any]:
-        document = job.to_dict()
-        return {field.name: _plain(field, field.get(document, job.archived)) for field in fields}
+        document, at = job.document, job.archived
+        return {field.name: _plain(field, field.get(document, at)) for field in fields}
 
     return row
 

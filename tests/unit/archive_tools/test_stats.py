@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from archive_tools.reading import Read, job_numbers, read_jobs
-from archive_tools.stats import Stats, count_jobs, message_of, submitter_of
+from archive_tools import parallel
+from archive_tools.reading import Read, read_jobs, seek_all
+from archive_tools.stats import Stats, count_jobs, message_of, stats_of, submitter_of
 from jqueue.job.document import new_document, with_job, with_op
 from jqueue.store.offline import OfflineQueue
 
@@ -102,19 +103,19 @@ def test_hostile_documents_are_counted_and_never_an_exception():
 
 
 def test_the_same_statistics_come_from_one_process_and_from_many(tmp_path, monkeypatch):
-    from archive_tools import parallel, stats  # noqa: PLC0415
-
     for n in range(1, 90):
         directory = tmp_path / "archive" / "0" if n % 2 else tmp_path
         directory.mkdir(exist_ok=True, parents=True)
         (directory / f"job-{n}").write_text(json.dumps(ended(n, waited_s=n)))
     (tmp_path / "job-90").write_text("{")
     with OfflineQueue(tmp_path) as queue:
-        jobs = list(job_numbers(queue, archived=True))
-        alone = count_jobs(read_jobs(queue, jobs))
+        jobs = list(seek_all(queue))
+        alone = count_jobs(read_jobs(queue.disk, jobs))
         monkeypatch.setattr(parallel, "FEW", 10)
         monkeypatch.setattr(parallel, "CHUNK", 10)
-        together = stats.stats_of(queue, jobs)
+        together = Stats()
+        for part in stats_of(queue, jobs):
+            together.merge(part)
     assert alone.unreadable == 1
     assert (alone.live, alone.archived) == (44, 45)
     assert together.to_dict() == alone.to_dict()

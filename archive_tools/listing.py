@@ -1,0 +1,126 @@
+"""The rows of a list of jobs, made where the jobs are read: in several processes if they are many.
+
+A list in the order of the IDs is a stream, whatever its length.  Another order reads all jobs
+twice, and holds the value of its field and the ID of each job in between.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple
+
+from archive_tools.reading import Read, Sought, seek, worked
+from jqueue.console.jobs import Columns
+from jqueue.job import jsonio
+from jqueue.job.query import Choice, Field, fields_row, in_order
+from jqueue.job.row import row_of
+from jqueue.job.snapshot import Job
+from jqueue.store.offline import OfflineQueue
+
+Form = Literal["json", "ndjson", "csv", "table"]
+
+CSV_FIELDS: Final = (
+    *("id", "status", "priority", "summary", "archived", "received", "started", "ended"),
+    *("retry_of", "submitter", "key", "unique"),
+)
+"""The members of `row_of`."""
+
+
+class Part(NamedTuple):
+    """Of some jobs that follow each other: their rows, how many were looked at, what is missing."""
+
+    rows: Any
+    """Bytes, or for a table the cells of each."""
+    chosen: int
+    looked: int
+    missing: list[int]
+
+
+class Rows(NamedTuple):
+    """Which jobs become rows, and how.  It can be pickled."""
+
+    choice: Choice
+    form: Form
+    columns: Columns
+
+    def parts(self, reads: Iterable[Read]) -> list[Part]:
+        """Return the rows of these jobs: one part."""
+        jobs, looked, missing = choose(self.choice, reads)
+        return [Part(self._encoded(jobs), len(jobs), looked, missing)]
+
+    def _encoded(self, jobs: list[Job]) -> Any:
+        if self.form == "table":
+            return [self.columns.cells(job) for job in jobs]
+        fields = self.columns.fields
+        as_row = row_of if fields is None else fields_row(fields)
+        if self.form == "csv":
+            return _csv(map(as_row, jobs))
+        return (b",\n" if self.form == "json" else b"\n").join(
+            jsonio.dumps(as_row(job)) for job in jobs
+        )
+
+
+def csv_heading(fields: Sequence[Field] | None) -> bytes:
+    """Return the first line of a list as CSV."""
+    names = CSV_FIELDS if fields is None else [field.name for field in fields]
+    return _csv([{name: name for name in names}])
+
+
+def _csv(rows: Iterable[dict[str, Any]]) -> bytes:
+    """Return rows as in RFC 4180, but with plain line ends: lists of texts with `; ` between them, other structures as JSON."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([_cell(value) for value in row.values()] for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return "; ".join(value)
+    return jsonio.dumps(value).decode() if isinstance(value, list | dict | bool) else value
+
+
+def rows_of(
+    queue: OfflineQueue,
+    jobs: Iterable[Sought],
+    rows: Rows,
+    sort: tuple[Field, bool] | None = None,
+) -> Iterator[Part]:
+    """Yield the rows of `jobs`, in the order of a field (descending or not) or as they come."""
+    if sort is None or (sort[0].name == "id" and not sort[1]):
+        yield from worked(queue, jobs, rows.parts)
+        return
+    field, descending = sort
+    keyed: list[tuple[Any, int]] = []
+    for part in worked(queue, jobs, partial(_keys, rows.choice, field)):
+        keyed += part.rows
+        yield part._replace(rows=None, chosen=0)
+    ids = in_order(keyed, descending=descending)
+    del keyed
+    for part in worked(queue, seek(queue, ids), rows.parts):
+        yield part._replace(looked=0)
+
+
+def _keys(choice: Choice, field: Field, reads: Iterable[Read]) -> list[Part]:
+    """Return the value of the field and the ID of each chosen job: one part."""
+    jobs, looked, missing = choose(choice, reads)
+    keyed = [(field.get(job.document, job.archived), job.id) for job in jobs]
+    return [Part(keyed, len(keyed), looked, missing)]
+
+
+def choose(choice: Choice, reads: Iterable[Read]) -> tuple[list[Job], int, list[int]]:
+    """Return the jobs that are chosen, how many were looked at, and which are not there."""
+    looked = 0
+    missing: list[int] = []
+    jobs = []
+    for read in reads:
+        looked += 1
+        if read.document is None:
+            missing.append(read.job)
+            continue
+        job = Job(read.document, archived=read.archived)
+        if choice.matches(job):
+            jobs.append(job)
+    return jobs, looked, missing
