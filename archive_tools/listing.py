@@ -70,9 +70,14 @@ def csv_heading(fields: Sequence[Field] | None) -> bytes:
 
 
 def _csv(rows: Iterable[dict[str, Any]]) -> bytes:
-    """Return rows as in RFC 4180, but with plain line ends: lists of texts with `; ` between them, other structures as JSON."""
+    """Return rows as in RFC 4180, but with plain line ends.
+
+    Lists of texts have `; ` between them, other structures are JSON.
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_cell(value) for value in row.values()] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(
+        [_cell(value) for value in row.values()] for row in rows
+    )
     return text.getvalue().encode()
 
 

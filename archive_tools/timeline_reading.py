@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from archive_tools.reading import Read, worked
+from archive_tools.reading import Read, Sought, worked
 from archive_tools.timeline import Attempt, Attempts, Phase, Spans, seconds, worker_of
 from jqueue.errors import JQueueError
 from jqueue.job.query.choice import Choice
@@ -22,7 +22,7 @@ from jqueue.store.segment import JOURNAL, read_segment, segment_numbers
 Key = tuple[int, int]
 
 
-def collect(queue: OfflineQueue, jobs: Iterable[int], choice: Choice | None = None) -> Spans:
+def collect(queue: OfflineQueue, jobs: Iterable[Sought], choice: Choice | None = None) -> Spans:
     """Return what these jobs did, as far as they are chosen, read with all processors.  P13."""
     spans = Spans()
     for part in worked(queue, jobs, partial(_collect_chunk, choice or Choice())):

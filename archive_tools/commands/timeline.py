@@ -10,7 +10,7 @@ import click
 
 from archive_tools.command import command, directory_argument, json_option
 from archive_tools.pictures import write_private
-from archive_tools.reading import job_numbers
+from archive_tools.reading import seek_chosen
 from archive_tools.timeline_layout import By, Layout, place
 from archive_tools.timeline_reading import collect
 from jqueue.console.choosing import FilterType
@@ -84,7 +84,7 @@ def timeline(  # noqa: PLR0913  # as many as there are independent facts
         layout_columns = {"columns": chart_columns(columns)}
     with OfflineQueue(directory) as queue:
         choice = Choice(statuses, None, expr)
-        found = ids or choice.ids or job_numbers(queue, archived=archived or choice.names_archived)
+        found = seek_chosen(queue, ids, choice, archived=archived)
         spans = collect(queue, found, choice)
         now = time.time() if queue.owned else None
     layout = place(spans, since=since, until=until, now=now, by=by, **layout_columns)

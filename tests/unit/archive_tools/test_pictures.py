@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from archive_tools.cli import cli
 from archive_tools.pictures import PicturesMissing, shown
 from archive_tools.pictures_timeline import timeline_picture
+from archive_tools.reading import seek
 from archive_tools.timeline import Phase
 from archive_tools.timeline_layout import Bar, DensityLane, Layout, Line, place
 from archive_tools.timeline_reading import collect
@@ -164,7 +165,7 @@ def command(*args, **options):
 
 def test_the_journal_knows_the_executions_that_the_document_forgot(queue_dir):
     with OfflineQueue(queue_dir) as queue:
-        found = collect(queue, [1, 2, 3])
+        found = collect(queue, seek(queue, [1, 2, 3]))
     assert found.unreadable == 1
     executed = [span for span in found.rows[0].spans if span.phase.is_execution]
     assert [span.phase for span in executed] == [Phase.INTERRUPTED, Phase.REPEATED, Phase.SUCCESS]
