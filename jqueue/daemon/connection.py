@@ -122,6 +122,7 @@ class Connection:
         self._splitter = Splitter()
         self._slots: deque[Slot] = deque()
         self._out: deque[memoryview] = deque()
+        self._gathered: list[bytes] = []
         self._port: Port | None = None
         self._closing = False
         self._stall: LoopTimer | None = None
@@ -205,8 +206,16 @@ class Connection:
     # Writing
 
     def send(self, message: Any) -> None:
-        """Send a message that answers nothing."""
-        self._out_bytes(luxi.frame(message))
+        """Send a message that answers nothing, with others of this turn."""
+        if not self._gathered:
+            self._reactor.call_soon(self._send_gathered)
+        self._gathered.append(luxi.frame(message))
+
+    def _send_gathered(self) -> None:
+        if self._gathered:
+            data = b"".join(self._gathered)
+            self._gathered.clear()
+            self._out_bytes(data)
 
     def send_bytes(self, data: bytes) -> None:
         """Send frames, or parts of one, that are at hand."""
@@ -301,6 +310,7 @@ class Connection:
         """Close at once; whoever waits for an answer here is told."""
         if self._stream is None:
             return
+        self._send_gathered()
         self._reactor.unwatch(self._fd)
         with contextlib.suppress(OSError):
             self._stream.close()

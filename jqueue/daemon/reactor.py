@@ -109,6 +109,10 @@ class Reactor:
     def _admit_soon(self) -> None:
         self.call_threadsafe(self._admit)
 
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Call in this turn, before the next sync."""
+        self._soon.append(call)
+
     def watch(self, fd: int, call: Callable[[], None], *, events: int = select.EPOLLIN) -> None:
         """Call whenever `fd` is ready; again with other `events` changes them."""
         if fd in self._watched:

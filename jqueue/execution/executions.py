@@ -84,8 +84,12 @@ class Worker:
     process: subprocess.Popen[bytes] | None = None
     pidfd: int = -1
     lock: Lock | None = None
-    """The livelock of its next execution, while it is idle."""
+    """The livelock of its next execution, while it is idle, or about to be."""
     execution: Execution | None = None
+    following: Execution | None = None
+    """What it is given together with the answer to the finish of `execution`."""
+    spent: Lock | None = None
+    """The livelock of a start that it was never told."""
     condemned: str | None = None
     """Why it gets no further start and is killed."""
     greeted: bool = False
@@ -94,6 +98,11 @@ class Worker:
     thread: bool = False
     adopted: bool = False
     """Whether an owner before launched it: its code may be of then."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be told to start something."""
+        return self.condemned is None and self.channel is not None
 
     @property
     def name(self) -> str:

@@ -67,6 +67,7 @@ class WorkerLine:
         self._settled = threading.Condition(self._mutex)
         self._socket: socket.socket | None = None
         self._livelock: Livelock | None = None
+        self._following: Livelock | None = None
         self._execution: tuple[int, int, int] | None = None
         self._unlogged: deque[tuple[int, list[Any]]] = deque()
         self._unsent = 0
@@ -77,6 +78,8 @@ class WorkerLine:
         self._closed: str | None = None
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.on_cancel: Callable[[], None] = lambda: None
+        self.release: Callable[[Livelock], None] = lambda _livelock: None
+        """Called with each livelock whose execution is over."""
 
     def start(self, livelock: Livelock) -> None:
         """Connect, idle with this livelock, and read from now on."""
@@ -87,47 +90,44 @@ class WorkerLine:
     # For the thread that executes
 
     def next(self) -> list[Any]:
-        """Return the next start.  Raises Ended."""
+        """Return the next start, once the finish before it is kept.  Raises Ended."""
         message = self._inbox.get()
         if message is None:
             self._raise_ended()
         return message
 
-    def idle(self, livelock: Livelock) -> None:
-        """Say that it is ready for another opcode, with a new livelock."""
-        with self._mutex:
-            self._livelock = livelock
-            self._settled.notify_all()
-            if self._socket is not None:
-                self._send(["idle", livelock.name, livelock.inode])
-
     def finish(
-        self, ok: bool, result: Any, children: list[Any] | None = None, on_refusal: str = "report"
+        self,
+        following: Livelock,
+        ok: bool,
+        result: Any,
+        children: list[Any] | None = None,
+        on_refusal: str = "report",
     ) -> None:
-        """Hand in the result, and return once it is kept.  Raises Ended."""
+        """Hand in the result; once it is kept the worker is idle, with the livelock `following`."""
         with self._mutex:
             assert self._execution is not None
             token = self._execution[2]
             # What is unlogged goes along: one sync for all.
             entries = [entry for _, entry in self._unlogged][len(self._unlogged) - self._unsent :]
-            self._finish = ["finish", token, entries, ok, result, children, on_refusal, False]
-            self._send(self._finish)
+            held = [following.name, following.inode]
+            message = ["finish", token, entries, ok, result, children, on_refusal, False, held]
+            self._following = following
+            self._send(message)
             self._unsent = 0
-            self._finish[2] = [entry for _, entry in self._unlogged]
-            self._finish[-1] = True
+            message[2] = [entry for _, entry in self._unlogged]
+            message[7] = True
+            self._finish = message
             self._unlogged.clear()
-        message = self._inbox.get()
-        if message is None:
-            self._raise_ended()
 
-    def decline(self, why: str) -> None:
-        """Give back the opcode, of which nothing was begun, and return then.  Raises Ended."""
+    def decline(self, following: Livelock, why: str) -> None:
+        """Give back the opcode, of which nothing was begun; otherwise as `finish`."""
         with self._mutex:
             assert self._execution is not None
-            self._finish = ["decline", self._execution[2], why]
+            self._following = following
+            held = [following.name, following.inode]
+            self._finish = ["decline", self._execution[2], why, held]
             self._send(self._finish)
-        if self._inbox.get() is None:
-            self._raise_ended()
 
     # For the unit, on any thread
 
@@ -228,8 +228,12 @@ class WorkerLine:
                 return
             if not data:
                 return
+            held = self._livelock
             for text in splitter.feed(data):
                 self._receive(jsonio.loads(text))
+            if held is not None and held is not self._livelock:
+                # After what came with the answer: the next opcode begins meanwhile.
+                self.release(held)
 
     def _gather(self) -> None:
         """Return when there is something to read; send what was gathered meanwhile."""
@@ -262,9 +266,9 @@ class WorkerLine:
         self._execution = message[1], message[2], message[3]
         self._inbox.put(message)
 
-    def _on_ok(self, message: list[Any]) -> None:
-        self._finish = self._execution = self._livelock = None
-        self._inbox.put(message)
+    def _on_ok(self, _message: list[Any]) -> None:
+        self._finish = self._execution = None
+        self._livelock, self._following = self._following, None
 
     def _on_again(self, _message: list[Any]) -> None:
         if self._finish is not None:
@@ -305,9 +309,6 @@ class WorkerLine:
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
-            # Between two executions it has no livelock to name: that is a moment only.
-            while self._livelock is None and self._closed is None:
-                self._settled.wait()
         end_s = time.monotonic() + self._orphan_timeout_s
         while True:
             if self._execution is not None and self._finish is None:

@@ -84,11 +84,17 @@ class Port:
         if execution is not None and not execution.ended:
             deny(runner, worker, execution)
             return
-        place = livelock.place_of(runner.queue_fd, name)
-        if place is None or place.inode != inode:
-            self._end("its livelock is not in this queue")
-        else:
-            runner.ready(worker, Lock(name, *place))
+        lock = self._held(name, inode)
+        if lock is not None:
+            runner.ready(worker, lock)
+
+    def _held(self, name: str, inode: int) -> Lock | None:
+        """Return the livelock that the worker names, or end it: it is one of another queue."""
+        place = livelock.place_of(self._runner.queue_fd, name)
+        if place is not None and place.inode == inode:
+            return Lock(name, *place)
+        self._end("its livelock is not in this queue")
+        return None
 
     def _logged(self, token: int, number: int, entries: list[Any], again: bool) -> None:
         execution = self._current(token)
@@ -165,6 +171,7 @@ class Port:
         children: list[Any] | None,
         on_refusal: str,
         again: bool,
+        following: list[Any] | None = None,
     ) -> None:
         execution = self._current(token)
         if execution is None:
@@ -174,6 +181,9 @@ class Port:
             self._end("its time is over")
             return
         runner = self._runner
+        lock = None
+        if following is not None and (lock := self._held(*following)) is None:
+            return
         job, at = execution.job, execution.op_index
         if again:
             entries = self._not_there(execution, entries)
@@ -192,7 +202,9 @@ class Port:
             max_live_jobs=runner.max_live_jobs,
             check=runner.check,
         )
-        runner.loop.begin(decide, partial(self._finish_done, execution))
+        runner.loop.begin(decide, partial(self._finish_done, execution, lock))
+        if lock is not None:
+            runner.finishing(self._worker, lock)
 
     def _last_log_done(self, execution: Execution, result: Result) -> None:
         if result.error is not None and not isinstance(result.error, Refused):
@@ -203,11 +215,12 @@ class Port:
                 extra=execution.named,
             )
 
-    def _finish_done(self, execution: Execution, result: Result) -> None:
+    def _finish_done(self, execution: Execution, following: Lock | None, result: Result) -> None:
         runner, worker, error = self._runner, self._worker, result.error
         if error is None:
             runner.endings.finished(execution)
             worker.tell(["ok", execution.token])
+            runner.finished(worker, following)
         elif isinstance(error, Refused):
             self._end(str(error))
         elif _is_of_the_disk(error):
@@ -221,7 +234,7 @@ class Port:
                 ok=False,
                 result=encode_error(f"its result can't be kept: {error}"),
             )
-            runner.loop.begin(failure, partial(self._finish_done, execution))
+            runner.loop.begin(failure, partial(self._finish_done, execution, following))
 
     def _ask_again(self, execution: Execution, error: JQueueError) -> None:
         """Later than at once: the disk won't be better in a moment."""
@@ -230,23 +243,25 @@ class Port:
         again = ["again", execution.token]
         self._runner.loop.call_later(RETRY_S, lambda: self._worker.tell(again))
 
-    def _decline(self, token: int, why: str) -> None:
+    def _decline(self, token: int, why: str, following: list[Any]) -> None:
         execution = self._current(token)
-        if execution is None:
+        lock = None if execution is None else self._held(*following)
+        if execution is None or lock is None:
             return
         if not self._worker.adopted:
             # Known before it is queued again, lest the same worker gets it in the same turn.
             text = f"{self._worker.name} of this daemon declined it: {why}"
             self._runner.dispatcher.declined(execution.job, text)
         decide = requeue(execution.job, execution.op_index, token)
-        self._runner.loop.begin(decide, partial(self._declined, execution, why))
+        self._runner.loop.begin(decide, partial(self._declined, execution, lock, why))
 
-    def _declined(self, execution: Execution, why: str, result: Result) -> None:
+    def _declined(self, execution: Execution, following: Lock, why: str, result: Result) -> None:
         if result.error is None:
             text = "job %d is not begun in %s: %s"
             _log.warning(text, execution.job, self._worker.name, why, extra=execution.named)
             self._runner.endings.finished(execution)
             self._worker.tell(["ok", execution.token])
+            self._runner.finished(self._worker, following)
         elif isinstance(result.error, Refused):
             self._end(str(result.error))
         else:
@@ -289,7 +304,7 @@ def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port |
     if worker is None:
         worker = next((one for one in runner.crew.workers if one.thread and not one.greeted), None)
     if worker is None or thread != worker.thread:
-        worker = _adopt(runner, identity)
+        worker = _adopt(runner, identity, execution)
     port = Port(runner, worker, channel)
     if not worker.greeted and not worker.adopted:
         # It has loaded its units just now: they may be others than those of workers before.
@@ -308,20 +323,29 @@ def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port |
     return port
 
 
-def _adopt(runner: Runner, identity: Identity) -> Worker:
+def _adopt(runner: Runner, identity: Identity, named: tuple[int, int, int]) -> Worker:
     """Take in a worker of an owner before, with what the records have on it."""
     worker = Worker(identity, adopted=True)
     runner.crew.workers.add(worker)
     runner.crew.watch_process(worker)
     runner.crew.arrived()
-    for execution in runner.endings.executions.values():
-        if execution.identity != identity or execution.worker is not None:
-            continue
+    found = [
+        execution
+        for execution in runner.endings.executions.values()
+        if execution.identity == identity and execution.worker is None
+    ]
+    # What it names comes first: beside that it was never told of a start whose record it has.
+    found.sort(key=lambda one: (one.job, one.op_index, one.token) != named)
+    for execution in found:
+        execution.worker = worker
         if execution.burial is not None:
+            execution.worker = None
             runner.crew.condemn(worker, "what it ran is being ended")
-        else:
-            execution.worker = worker
+        elif worker.execution is None:
             worker.execution = execution
+        else:
+            execution.denied = True
+            runner.endings.judge(execution)
     return worker
 
 

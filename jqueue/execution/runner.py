@@ -156,7 +156,11 @@ class Runner:
         )
         if worker.thread:
             execution.identity = None
-        worker.execution, worker.lock = execution, None
+        if worker.execution is None:
+            worker.execution = execution
+        else:
+            worker.following = execution
+        worker.lock = None
         self.endings.executions[pick.job] = execution
         decide = self.dispatcher.start(pick, execution.lock, worker.identity, thread=worker.thread)
         self.loop.begin(decide, lambda result: self._started(execution, result))
@@ -166,15 +170,24 @@ class Runner:
         assert worker is not None
         if result.error is not None:
             self.not_started(execution, result.error)
-            worker.execution = None
-            if worker.condemned is None:
-                worker.lock = execution.lock
-                self._idle.append(worker)
+            if worker.following is execution:
+                worker.following = None
+            else:
+                worker.execution = None
+            self._offer(worker, execution.lock)
             return
         document: Document = result.answer
         execution.token = result.lsn
         op = document["ops"][execution.op_index]
         attempt = op.get("attempts", 0) + 1
+        if worker.following is execution:
+            # The finish before it did not become durable: the worker is not told, and has
+            # nothing of it; its livelock is used up, though.
+            worker.following = None
+            worker.spent = execution.lock
+            execution.denied = True
+            self.endings.judge(execution)
+            return
         if worker.condemned is not None:
             # It was never told, and will not be.
             execution.denied = True
@@ -237,20 +250,59 @@ class Runner:
     def ready(self, worker: Worker, lock: Lock) -> None:
         """The worker is idle, and holds this livelock for its next execution."""
         worker.execution = None
-        worker.lock = lock
         self.crew.proved()
-        # One of an owner before gets nothing new: what was loaded since then would not be known.
-        if worker.adopted or self.crew.stopping or self.crew.usable > self.options.workers:
+        if self._is_needless(worker):
+            worker.lock = lock
             self.crew.dismiss(worker)
             return
-        self._idle.append(worker)
-        self.wake()
+        self._offer(worker, lock)
+
+    def _is_needless(self, worker: Worker) -> bool:
+        """Whether a worker that becomes idle is one too many, or one of an owner before.
+
+        That gets nothing new: what was loaded since then would not be known.
+        """
+        return worker.adopted or self.crew.stopping or self.crew.usable > self.options.workers
+
+    def _offer(self, worker: Worker, lock: Lock) -> None:
+        """Give it something next, unless it is lost: then it comes again, and says what it is."""
+        if worker.usable:
+            worker.lock = lock
+            if worker not in self._idle:
+                self._idle.append(worker)
+            self.wake()
+
+    def finishing(self, worker: Worker, lock: Lock) -> None:
+        """The worker's finish is begun, and it holds `lock` for what comes next.
+
+        The start of that follows in the journal, and becomes durable by the same sync.
+        """
+        begun = worker.following is not None or worker.spent == lock
+        if not (begun or self._is_needless(worker)):
+            self._offer(worker, lock)
+
+    def finished(self, worker: Worker, lock: Lock | None) -> None:
+        """Its finish is durable and answered: it goes on with what was begun beside that."""
+        if lock is None:
+            # It says itself when it is idle.
+            return
+        worker.execution, worker.following = worker.following, None
+        if worker.execution is not None or worker in self._idle:
+            self.crew.proved()
+        elif worker.spent == lock:
+            self.crew.dismiss(worker)
+        elif worker.usable:
+            self.ready(worker, lock)
 
     def stop(self) -> None:
         """Start nothing more, and let idle workers end."""
         self.crew.stopping = True
         for worker in list(self._idle):
-            self.crew.dismiss(worker)
+            if worker.execution is None:
+                self.crew.dismiss(worker)
+            else:
+                # Its finish has no answer yet.
+                self._idle.remove(worker)
         self.wake()
 
     def close(self) -> None:

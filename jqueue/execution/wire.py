@@ -10,11 +10,14 @@ are arrays whose first member is the kind:
     ["progress", token, value]
     ["submit", token, call, jobs]                          ["submitted", call, answers]
                                                            ["refused", call, class, text]
-    ["finish", token, entries, ok, result, children, on_refusal, again]
-    ["decline", token, why]  (since version 2)             ["ok", token]   ["again", token]
+    ["finish", token, entries, ok, result, children, on_refusal, again, following]
+    ["decline", token, why, following]
+                                                           ["ok", token]   ["again", token]
                                                            ["end", why]
 
 `again` marks what was sent before on a connection that broke: its log entries may be there already.
+`following` is `[livelock, inode]`, held for the next execution: with `ok` the worker is idle, and a
+start may come along.  Version 1 had neither that, but said `idle` after `ok`, nor `decline`.
 """
 
 from __future__ import annotations

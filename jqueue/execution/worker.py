@@ -37,22 +37,36 @@ class Executor:
         self._line = line
         self._queue_fd = queue_fd
         self._units = units
+        self._held: set[livelock.Livelock] = set()
+        self._reusable: list[str] = []
         self.context: Context | None = None
         line.on_cancel = self.cancel
+        line.release = self._release
 
     def run(self) -> None:
         """Work until the line ends."""
-        held = livelock.take(self._queue_fd, "worker")
+        held = self._take()
         try:
             self._line.start(held)
             while True:
-                message = self._line.next()
-                self._carry_out(message, held)
-                livelock.release(self._queue_fd, held)
-                held = livelock.take(self._queue_fd, "worker")
-                self._line.idle(held)
+                held = self._carry_out(self._line.next(), held)
         except Ended:
-            livelock.release(self._queue_fd, held)
+            for one in self._held:
+                livelock.release(self._queue_fd, one)
+            for name in self._reusable:
+                livelock.remove(self._queue_fd, name)
+
+    def _take(self) -> livelock.Livelock:
+        reuse = self._reusable.pop() if self._reusable else None
+        taken = livelock.take(self._queue_fd, "worker", reuse=reuse)
+        self._held.add(taken)
+        return taken
+
+    def _release(self, held: livelock.Livelock) -> None:
+        """Let go of the livelock of an execution that is over; its name is not used again."""
+        self._held.discard(held)
+        os.close(held.fd)
+        self._reusable.append(held.name)
 
     def cancel(self) -> None:
         """Tell the unit that somebody wants it to end."""
@@ -60,20 +74,25 @@ class Executor:
         if context is not None:
             context.cancel_requested = True
 
-    def _carry_out(self, message: list[Any], held: livelock.Livelock) -> None:
+    def _carry_out(self, message: list[Any], held: livelock.Livelock) -> livelock.Livelock:
+        """Execute, hand in the result, and return the livelock of the next execution."""
         _, job, at, _token, attempt, priority, op_input = message
         try:
             unit, op = self._understand(op_input)
         except InvalidJob as error:
             # What this code can't do another's may: that is no failure of the job's.
-            self._line.decline(str(error))
-            return
+            following = self._take()
+            self._line.decline(following, str(error))
+            return following
         self.context = Context(job, at, attempt, priority, self._line, livelock_fd=held.fd)
         try:
             ok, result, children, on_refusal = _execute(unit, op, self.context)
         finally:
             self.context = None
-        self._line.finish(ok, result, children, on_refusal)
+        # Only now: what the opcode has left behind must not hold it.
+        following = self._take()
+        self._line.finish(following, ok, result, children, on_refusal)
+        return following
 
     def _understand(self, op_input: dict[str, Any]) -> tuple[Unit, OpCode]:
         """Return the unit and its typed opcode.  Raises InvalidJob if this code knows none."""

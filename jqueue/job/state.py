@@ -155,19 +155,22 @@ def apply(layer: Layer, change: Change) -> None:
 def apply_all(layer: Layer, changes: Iterable[Change]) -> None:
     """Carry out `changes` in order, as `apply` would one by one.
 
-    Changes of one job's opcodes that follow each other are made at once: a job of 10,000 opcodes is
-    not copied and judged 10,000 times.
+    Changes of one job and its opcodes that follow each other are made at once: a job of 10,000
+    opcodes is not copied and judged 10,000 times.
     """
-    for job, group in groupby(changes, _job_of_op_set):
+    for job, group in groupby(changes, _job_of_update):
         if job is None:
             for change in group:
                 apply(layer, change)
         else:
-            _set_ops(layer, job, [(change.op, change.values) for change in group])  # type: ignore[union-attr]  # the key says so
+            _update(layer, job, group)  # type: ignore[arg-type]  # the key says so
 
 
-def _job_of_op_set(change: Change) -> int | None:
-    return change.job if type(change) is OpSet else None
+Update = OpSet | Started | JobSet
+
+
+def _job_of_update(change: Change) -> int | None:
+    return change.job if isinstance(change, Update) else None
 
 
 def _document(layer: Layer, job: int) -> Document:
@@ -186,29 +189,26 @@ def _submitted(layer: Layer, change: Submitted) -> None:
         layer.set("serial", job)
 
 
-def _op_set(layer: Layer, change: OpSet) -> None:
-    _set_ops(layer, change.job, [(change.op, change.values)])
+def _updated(layer: Layer, change: Update) -> None:
+    _update(layer, change.job, (change,))
 
 
-def _started(layer: Layer, change: Started) -> None:
-    _set_ops(layer, change.job, [(change.op, {**change.values, "token": layer.lsn})])
-
-
-def _set_ops(layer: Layer, job: int, sets: Iterable[tuple[int, Values]]) -> None:
+def _update(layer: Layer, job: int, updates: Iterable[Update]) -> None:
+    """Change values of a job and of its opcodes, in order."""
     document = _document(layer, job)
     ops = [*document["ops"]]
-    for at, values in sets:
+    for change in updates:
+        if type(change) is JobSet:
+            document = updated(change.values, document)
+            continue
+        at, values = change.op, change.values  # type: ignore[union-attr]  # no JobSet
         if not 0 <= at < len(ops):
             msg = f"job {job} has no opcode {at}"
             raise ValueError(msg)
+        if type(change) is Started:
+            values = {**values, "token": layer.lsn}
         ops[at] = updated(values, ops[at])
     _put_document(layer, job, {**document, "ops": ops, "lsn": layer.lsn})
-
-
-def _job_set(layer: Layer, change: JobSet) -> None:
-    document = updated(change.values, _document(layer, change.job))
-    document["lsn"] = layer.lsn
-    _put_document(layer, change.job, document)
 
 
 def _logged(layer: Layer, change: Logged) -> None:
@@ -269,9 +269,9 @@ def _key_dropped(layer: Layer, change: KeyDropped) -> None:
 
 _APPLY: Final[dict[type, Any]] = {
     Submitted: _submitted,
-    Started: _started,
-    OpSet: _op_set,
-    JobSet: _job_set,
+    Started: _updated,
+    OpSet: _updated,
+    JobSet: _updated,
     Logged: _logged,
     Archived: _archived,
     Pruned: _pruned,

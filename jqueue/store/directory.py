@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections import deque
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -60,6 +61,10 @@ _UNFINISHED: Final = (
 OWN_FILES: Final = 16
 """A submission of up to this many jobs writes their files before it returns."""
 
+REMEMBERED_READS: Final = 64
+"""So many unfinished jobs are kept that were read from their files: who looks at one is about to
+start it, and needs it again."""
+
 Durability = Literal["full", "process"]
 FilesMode = Literal["now", "behind"]
 
@@ -90,6 +95,9 @@ class DirectoryStore:
         self._own_files = files == "now"
         self._snapshots: list[DirectorySnapshot] = []
         self._seen_damaged: set[int] = set()
+        self._read: OrderedDict[int, Entry] = OrderedDict()
+        self._reading = threading.Lock()
+        self._written = 0
         self._to_set_aside: deque[int] = deque()
         """Jobs whose files were found damaged, by any thread, and are not yet recorded as such."""
         self.journal = Journal(
@@ -210,9 +218,20 @@ class DirectoryStore:
     # What the ledger asks for
 
     def _load(self, key: Key) -> Any:
-        if type(key) is not int:
+        if type(key) is not int or key > (self.ledger.values.get("serial") or 0):
             return None
+        known = self._read.get(key)
+        if known is not None:
+            return known
+        written = self._written
         entry = opening.load(self.disk, key, self.packs)
+        if entry is not None and is_open(entry):
+            with self._reading:
+                # Not if files were written meanwhile: this one may have been read before.
+                if self._written == written:
+                    self._read[key] = entry
+                    if len(self._read) > REMEMBERED_READS:
+                        self._read.popitem(last=False)
         if entry is opening.QUARANTINED and key not in self._seen_damaged:
             self._seen_damaged.add(key)
             self._to_set_aside.append(key)
@@ -269,6 +288,9 @@ class DirectoryStore:
                 _log.warning(text, job, error, extra={"job": job})
 
     def _evict(self, job: int, entry: Entry) -> None:
+        with self._reading:
+            self._written += 1
+            self._read.pop(job, None)
         if not is_open(entry):
             self.ledger.evict(job, entry)
         elif live_status(entry) == "queued":

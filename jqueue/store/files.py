@@ -16,6 +16,7 @@ from jqueue.job.ids import archive_dir, job_file_name
 from jqueue.job.state import Entry, Place
 from jqueue.store.disk import Disk
 from jqueue.store.packing import Packer
+from jqueue.store.rewriting import Rewriter
 
 QUARANTINE: Final = "quarantine"
 FLAGS: Final = ("serial", "drain", "pause")
@@ -90,7 +91,7 @@ class Files:
 
     # Writing
 
-    def write(self, job: int) -> None:
+    def write(self, job: int, rewriter: Rewriter | None = None) -> None:
         """Bring the file of `job` up to the newest durable entry, unless it is there already.
 
         Raises OSError; the job then stays to be written.
@@ -105,7 +106,7 @@ class Files:
             self._busy.add(job)
         done = False
         try:
-            self._place(job, entry, movable=movable)
+            self._place(job, entry, rewriter, movable=movable)
             done = True
         finally:
             with self._changed:
@@ -122,11 +123,12 @@ class Files:
         failed: OSError | None = None
         # All at once: each pack that held some is written anew once.
         self._packer.drop(self._gone())
-        for job in self.dirty:
-            try:
-                self.write(job)
-            except OSError as error:
-                failed = failed or error
+        with Rewriter(self._disk) as rewriter:
+            for job in self.dirty:
+                try:
+                    self.write(job, rewriter)
+                except OSError as error:
+                    failed = failed or error
         self.write_flags()
         if failed is not None:
             raise failed
@@ -155,10 +157,10 @@ class Files:
         self._disk.write_file(name, data, new=False)
         self._touched(name)
 
-    def _place(self, job: int, entry: Entry, *, movable: bool) -> None:
+    def _place(self, job: int, entry: Entry, rewriter: Rewriter | None, *, movable: bool) -> None:
         live = job_file_name(job)
         if entry.place is Place.LIVE:
-            self._put(live, entry)
+            self._put(live, entry, rewriter)
         elif entry.place is Place.ARCHIVE:
             directory = archive_dir(job)
             self._make_archive_dir(directory)
@@ -173,9 +175,12 @@ class Files:
         else:
             self._set_aside(live, f"{QUARANTINE}/{live}.{entry.lsn}")
 
-    def _put(self, path: str, entry: Entry) -> None:
+    def _put(self, path: str, entry: Entry, rewriter: Rewriter | None = None) -> None:
         data = jsonio.dumps(entry.document) + b"\n"
-        self._disk.write_file(path, data, new=False)
+        if rewriter is None:
+            self._disk.write_file(path, data, new=False)
+        else:
+            rewriter.write(path, data)
         self._touched(path)
 
     def _moved(self, live: str, target: str) -> bool:

@@ -47,15 +47,41 @@ def is_name(name: object) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
-def take(queue_fd: int, kind: str) -> Livelock:
+def take(queue_fd: int, kind: str, *, reuse: str | None = None) -> Livelock:
     """Make a livelock of a new name, below the queue directory `queue_fd`, and hold it.
 
     Its descriptor is inherited by forked and by exec'd children, as far as their makers let it.
+    The file of `reuse`, a livelock that was let go of, gets the new name if nobody holds it: where
+    many files were removed a moment ago, making one costs several times as much.
     """
-    while True:
-        made = _try_take(queue_fd, f"{kind}-{os.getpid()}-{os.urandom(_RANDOM_BYTES).hex()}")
-        if made is not None:
-            return made
+    made = None if reuse is None else _try_renew(queue_fd, reuse, _new_name(kind))
+    while made is None:
+        made = _try_take(queue_fd, _new_name(kind))
+    return made
+
+
+def _new_name(kind: str) -> str:
+    return f"{kind}-{os.getpid()}-{os.urandom(_RANDOM_BYTES).hex()}"
+
+
+def _try_renew(queue_fd: int, old: str, name: str) -> Livelock | None:
+    """Lock the file of `old` and rename it; None, and it is removed, if somebody else has it."""
+    fd = _open(queue_fd, old)
+    if fd is None:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        found = os.fstat(fd)
+        if found.st_nlink:
+            paths = f"{DIRECTORY}/{old}", f"{DIRECTORY}/{name}"
+            os.rename(*paths, src_dir_fd=queue_fd, dst_dir_fd=queue_fd)
+            os.set_inheritable(fd, True)
+            return Livelock(name, fd, found.st_ino)
+    except OSError:
+        # A process that inherited the old descriptor holds it still, or somebody cleans up.
+        remove(queue_fd, old)
+    os.close(fd)
+    return None
 
 
 def _try_take(queue_fd: int, name: str) -> Livelock | None:
@@ -86,9 +112,14 @@ def _try_take(queue_fd: int, name: str) -> Livelock | None:
 
 def release(queue_fd: int, livelock: Livelock) -> None:
     """Remove the file and let go of the lock, once nothing depends on it any more."""
-    with contextlib.suppress(OSError):
-        os.unlink(f"{DIRECTORY}/{livelock.name}", dir_fd=queue_fd)
+    remove(queue_fd, livelock.name)
     os.close(livelock.fd)
+
+
+def remove(queue_fd: int, name: str) -> None:
+    """Remove the file of a livelock on which nothing depends any more."""
+    with contextlib.suppress(OSError):
+        os.unlink(f"{DIRECTORY}/{name}", dir_fd=queue_fd)
 
 
 def is_free(queue_fd: int, name: str, *, inode: int | None = None) -> bool:

@@ -220,21 +220,35 @@ class FakeDisk(Disk):
             self._change((from_directory, from_name, None), (to_directory, to_name, node))
 
     def replace(self, source: str, target: str) -> None:
+        if self.swap(source, target):
+            self.unlink(source)
+
+    def swap(self, source: str, target: str) -> bool:
         from_directory, from_name = self._locate(source)
         to_directory, to_name = self._locate(target)
         if source == target or from_name not in from_directory.names:
             self.rename(source, target)
-            return
+            return False
         if to_name not in to_directory.names or self._is_above(target, source):
             self.rename(source, target)
-            return
+            return False
         if isinstance(to_directory.names[to_name], Directory):
             raise _error(errno.EISDIR, source)
         self._call("exchange", target)
         with self._lock:
             old, new = to_directory.names[to_name], from_directory.names[from_name]
             self._change((from_directory, from_name, old), (to_directory, to_name, new))
-        self.unlink(source)
+        return True
+
+    def refill(self, path: str, data: bytes) -> bool:
+        with self._living():
+            file = self._file(path, writing=True)
+        self._write(file, path, 0, data)
+        if len(file.data) > len(data):
+            self._call("truncate", path)
+            with self._lock:
+                file.resize(len(data))
+        return True
 
     def unlink(self, path: str) -> None:
         self._check_unlink(path)

@@ -87,6 +87,16 @@ class Faulty(Disk):
     def replace(self, source: str, target: str) -> None:
         self._run("replace", target, lambda: self.disk.replace(source, target))
 
+    def swap(self, source: str, target: str) -> bool:
+        return self._run("swap", target, lambda: self.disk.swap(source, target))
+
+    def refill(self, path: str, data: bytes) -> bool:
+        def short(size: int, _: BaseException) -> None:
+            old = self.disk.read(path, 1 << 30)
+            self.disk.refill(path, data[:size] + old[size:])
+
+        return self._run("refill", path, lambda: self.disk.refill(path, data), short=short)
+
     def unlink(self, path: str) -> None:
         self._run("unlink", path, lambda: self.disk.unlink(path))
 

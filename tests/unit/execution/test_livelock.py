@@ -39,6 +39,32 @@ def test_child_that_inherits_it_holds_it_on(queue_fd):
     assert livelock.is_free(queue_fd, held.name)
 
 
+def test_file_of_one_that_was_let_go_gets_a_new_name(queue_fd):
+    old = livelock.take(queue_fd, "worker")
+    os.close(old.fd)
+    new = livelock.take(queue_fd, "worker", reuse=old.name)
+    assert (new.inode, new.name != old.name) == (old.inode, True)
+    assert livelock.inode_of(queue_fd, old.name) is None
+    assert livelock.is_free(queue_fd, old.name)
+    assert not livelock.is_free(queue_fd, new.name, inode=new.inode)
+    livelock.release(queue_fd, new)
+
+
+def test_file_that_a_child_still_holds_is_not_used_again(queue_fd):
+    old = livelock.take(queue_fd, "worker")
+    child = subprocess.Popen(["sleep", "600"], pass_fds=[old.fd])
+    os.close(old.fd)
+    new = livelock.take(queue_fd, "worker", reuse=old.name)
+    assert livelock.inode_of(queue_fd, old.name) is None
+    child.kill()
+    child.wait()
+    assert not livelock.is_free(queue_fd, new.name, inode=new.inode)
+    gone = livelock.take(queue_fd, "worker", reuse=old.name)
+    assert gone.inode != new.inode
+    livelock.release(queue_fd, new)
+    livelock.release(queue_fd, gone)
+
+
 def test_cleaning_up_spares_what_is_held_needed_or_not_ours(queue_fd, tmp_path):
     held = livelock.take(queue_fd, "worker")
     dead = livelock.take(queue_fd, "worker")

@@ -185,6 +185,9 @@ class House:
     def op(self, job):
         return self.store.find(job).document["ops"][0]
 
+    def op_lsn(self, job):
+        return self.store.find(job).lsn
+
     def running(self):
         """A worker with a started opcode; returns job and token."""
         lock = self.lock()
@@ -221,8 +224,9 @@ def house(tmp_path):
     made.close()
 
 
-def finish(token, ok=True, result=None, children=None, again=False):
-    return "finish", token, [], ok, result, children, "report", again
+def finish(token, ok=True, result=None, children=None, again=False, following=None):
+    message = "finish", token, [], ok, result, children, "report", again
+    return message if following is None else (*message, [following.name, following.inode])
 
 
 def test_start_is_sent_only_when_its_record_is_durable_and_names_the_livelock(house):
@@ -259,6 +263,117 @@ def test_finish_whose_append_failed_is_asked_for_again(house):
     house.loop.later.pop()()
     assert house.channel.take() == [["again", token]]
     assert house.say(*finish(token, result=1, again=True)) == [["ok", token]]
+    assert house.op(job)["status"] == "success"
+
+
+def test_finish_is_answered_together_with_the_next_start(house):
+    job, token = house.running()
+    other = house.submit()
+    held = house.lock()
+    ok, start = house.say(*finish(token, following=held))
+    assert (ok, start[:3]) == (["ok", token], ["start", other, 0])
+    assert house.op(job)["status"] == "success"
+    assert house.op(other)["livelock"] == held.name
+    # The start's record follows the finish's at once, and needs no sync of its own.
+    assert start[3] == house.op_lsn(job) + 1
+    # Without a job that waits, the worker is idle from then on.
+    last = house.lock()
+    assert house.say(*finish(start[3], following=last)) == [["ok", start[3]]]
+    third = house.submit()
+    [start] = house.channel.take()
+    assert start[:3] == ["start", third, 0]
+    assert house.op(third)["livelock"] == last.name
+
+
+def test_start_beside_a_finish_that_is_refused_was_never_told(house):
+    job, token = house.running()
+    other = house.submit()
+    ask(house.store, cancel(job, now=1, kill=True))
+    told = house.say(*finish(token, following=house.lock()))
+    assert "start" not in [message[0] for message in told]
+    op = house.op(other)
+    assert (op["status"], op.get("attempts", 0), op.get("interruptions", 0)) == ("queued", 0, 0)
+
+
+def test_start_beside_a_finish_that_can_not_be_kept_was_never_told(house):
+    job, token = house.running()
+    other = house.submit()
+    held, begin = house.lock(), house.loop.begin
+
+    def begin_failing(decide, then):
+        house.loop.begin = begin
+        house.loop.begun.append((None, then, DiskFull("full")))
+
+    house.loop.begin = begin_failing
+    assert house.say(*finish(token, following=held)) == []
+    op = house.op(other)
+    assert (op["status"], op.get("attempts", 0), op.get("interruptions", 0)) == ("queued", 0, 0)
+    assert house.op(job)["status"] == "running"
+    house.loop.later.pop()()
+    assert house.channel.take() == [["again", token]]
+    # The livelock's name stands in a record: it is not used again, so the worker goes.
+    told = house.say(*finish(token, again=True, following=held))
+    assert [message[0] for message in told] == ["ok", "end"]
+    assert house.op(job)["status"] == "success"
+
+
+def test_next_livelock_that_is_not_in_this_queue_ends_the_worker(house):
+    _, token = house.running()
+    [told] = house.say(*finish(token, following=livelock.Livelock("worker-1-" + "a" * 24, 0, 1)))
+    assert told[0] == "end"
+
+
+def test_worker_whose_finish_is_unanswered_is_not_dismissed_by_an_orderly_stop(house):
+    job, token = house.running()
+    held = house.lock()
+    house.port.receive(list(finish(token, following=held)))
+    house.runner.stop()
+    assert [worker.condemned for worker in house.runner.crew.workers] == [None]
+    house.loop.turn()
+    assert [message[0] for message in house.channel.take()] == ["ok", "end"]
+    assert house.op(job)["status"] == "success"
+
+
+def test_next_owner_ends_a_worker_that_was_not_told_of_its_next_start(house):
+    job, token = house.running()
+    other = house.submit()
+    held = house.lock()
+    house.say(*finish(token, following=held))
+    # The owner dies before it could send: the worker names what it has finished.
+    house.open()
+    recover(house.runner)
+    [told] = house.hello(house.held[0], job, 0, token)
+    assert told[0] == "end"
+    house.free(held)
+    house.free(house.held[0])
+    house.until("queued", other)
+    op = house.op(other)
+    assert (op.get("attempts", 0), op.get("interruptions", 0)) == (0, 0)
+    assert house.op(job)["status"] == "success"
+
+
+def test_next_owner_believes_a_worker_that_is_still_at_the_finish_of_the_one_before(house):
+    # Both records say that the worker runs it: the finish between them was not kept.
+    job, token = house.running()
+    other = house.submit()
+    held, begin = house.lock(), house.loop.begin
+    kept = []
+
+    def begin_failing(decide, then):
+        house.loop.begin = kept.append if kept else begin
+        house.loop.begun.append((None, then, DiskFull("full")))
+
+    house.loop.begin = begin_failing
+    house.runner.endings.judge = kept.append  # the owner dies before it can take the start back
+    house.say(*finish(token, following=held))
+    assert [house.op(one)["status"] for one in (job, other)] == ["running", "running"]
+    house.open()
+    recover(house.runner)
+    assert house.hello(house.held[0], job, 0, token) == []
+    op = house.op(other)
+    assert (op["status"], op.get("attempts", 0), op.get("interruptions", 0)) == ("queued", 0, 0)
+    told = house.say(*finish(token, again=True, following=house.lock()))
+    assert told[0] == ["ok", token]
     assert house.op(job)["status"] == "success"
 
 
@@ -482,12 +597,16 @@ def test_snapshot_of_the_directory_on_another_device_leaves_the_original_alone(h
 # What a worker's code can't carry out
 
 
+def decline(house, token, why="no"):
+    held = house.lock()
+    return "decline", token, why, [held.name, held.inode]
+
+
 def test_declined_opcode_is_given_back_uncounted_and_waits_with_the_reason(house):
     job, token = house.running()
     other = house.submit()
-    house.say("decline", token, "no such kind here")
-    held = house.lock()
-    [start] = house.say("idle", held.name, held.inode)
+    ok, start = house.say(*decline(house, token, "no such kind here"))
+    assert ok == ["ok", token]
     assert start[:2] == ["start", other]
     op = house.op(job)
     assert (op["status"], op.get("attempts", 0), op.get("interruptions", 0)) == ("queued", 0, 0)
@@ -500,9 +619,9 @@ def test_declined_opcode_is_given_back_uncounted_and_waits_with_the_reason(house
 
 def test_decline_is_answered_once_and_what_is_declined_may_be_canceled(house):
     job, token = house.running()
-    assert house.say("decline", token, "no") == [["ok", token]]
+    assert house.say(*decline(house, token)) == [["ok", token]]
     assert ask(house.store, cancel(job, now=1))
-    [answer] = house.say("decline", token, "no")
+    [answer] = house.say(*decline(house, token))
     assert answer[0] == "end"
     assert house.op(job)["status"] == "canceled"
 
@@ -510,7 +629,7 @@ def test_decline_is_answered_once_and_what_is_declined_may_be_canceled(house):
 def test_decline_of_a_canceling_opcode_is_refused(house):
     job, token = house.running()
     ask(house.store, cancel(job, now=1, kill=True))
-    assert ["end"] in [answer[:1] for answer in house.say("decline", token, "no")]
+    assert ["end"] in [answer[:1] for answer in house.say(*decline(house, token))]
     house.free(house.held[0])
     house.until("canceled", job)
 
@@ -518,17 +637,17 @@ def test_decline_of_a_canceling_opcode_is_refused(house):
 def test_decline_whose_record_failed_is_asked_for_again(house):
     job, token = house.running()
     house.loop.failing = DiskFull("full")
-    assert house.say("decline", token, "no") == []
+    assert house.say(*decline(house, token)) == []
     house.loop.failing = None
     house.loop.later.pop()()
     assert house.channel.take() == [["again", token]]
-    assert house.say("decline", token, "no") == [["ok", token]]
+    assert house.say(*decline(house, token)) == [["ok", token]]
     assert house.op(job)["status"] == "queued"
 
 
 def test_worker_that_is_launched_later_may_take_what_was_declined(house):
     job, token = house.running()
-    house.say("decline", token, "no")
+    house.say(*decline(house, token))
     [worker] = house.runner.crew.workers
     worker.greeted = False
     [start] = house.hello(house.lock())

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import mmap
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from jqueue.store.disk import (
     RealDisk,
     make_root,
 )
+from jqueue.store.rewriting import Rewriter
 from tests.fakes import FakeDisk
 
 LIMIT = 1 << 20
@@ -237,6 +239,36 @@ def test_replace_of_a_directory_is_refused_and_changes_nothing(disk):
     with pytest.raises(IsADirectoryError):
         disk.replace("b", "a")
     assert tree(disk) == {"a": None, "b": b"2"}
+
+
+def test_swapped_files_are_both_there(disk):
+    disk.create("a", b"new")
+    assert not disk.swap("a", "job-1")
+    disk.create("a", b"newer")
+    assert disk.swap("a", "job-1")
+    assert tree(disk) == {"a": b"new", "job-1": b"newer"}
+    disk.mkdir("b")
+    with pytest.raises(IsADirectoryError):
+        disk.swap("a", "b")
+    assert tree(disk) == {"a": b"new", "b": None, "job-1": b"newer"}
+
+
+def test_refilled_file_holds_exactly_the_new_data(disk):
+    disk.create("a", b"long content")
+    assert disk.refill("a", b"short")
+    assert tree(disk) == {"a": b"short"}
+    assert disk.refill("a", b"longer than that")
+    assert tree(disk) == {"a": b"longer than that"}
+    with pytest.raises(FileNotFoundError):
+        disk.refill("b", b"")
+
+
+def test_rewriter_writes_whole_files_and_leaves_nothing_else(disk):
+    disk.create("job-1", b"1")
+    with Rewriter(disk) as rewriter:
+        for name in ("job-1", "job-2", "job-1", "job-2", "job-3"):
+            rewriter.write(name, b"new " + name.encode())
+    assert tree(disk) == {name: b"new " + name.encode() for name in ("job-1", "job-2", "job-3")}
 
 
 def test_renamed_directory_is_found_under_its_new_name_only(disk):
@@ -535,6 +567,38 @@ def test_a_file_replaced_while_open_is_still_read_whole(real, monkeypatch):
 
     monkeypatch.setattr(os, "open", open_then_replace)
     assert real.read("job-1", LIMIT) == b"old"
+
+
+def test_file_that_somebody_else_has_is_not_refilled(real, tmp_path):
+    real.create("a", b"old")
+    with open(tmp_path / "a", "rb") as reader:
+        assert not real.refill("a", b"new")
+        assert reader.read() == b"old"
+    os.link(tmp_path / "a", tmp_path / "b")
+    assert not real.refill("a", b"new")
+    os.unlink(tmp_path / "b")
+    os.chmod(tmp_path / "a", 0o644)
+    assert not real.refill("a", b"new")
+    os.chmod(tmp_path / "a", 0o600)
+    real.write_file("a", b"x" * (disk_module.MAX_REFILLED_BYTES + 1), new=False)
+    assert not real.refill("a", b"new")
+    assert real.size("a") == disk_module.MAX_REFILLED_BYTES + 1
+    real.write_file("a", b"small", new=False)
+    with open(tmp_path / "a", "rb") as reader:
+        mapped = mmap.mmap(reader.fileno(), 0, prot=mmap.PROT_READ)
+    assert not real.refill("a", b"new")
+    mapped.close()
+    assert real.refill("a", b"new")
+
+
+def test_who_opens_a_file_before_it_is_replaced_reads_it_whole(real, tmp_path):
+    for name in ("job-1", "job-2"):
+        real.create(name, b"old " + name.encode())
+    with Rewriter(real) as rewriter, open(tmp_path / "job-1", "rb") as reader:
+        rewriter.write("job-1", b"new job-1")
+        rewriter.write("job-2", b"new job-2")
+        assert reader.read() == b"old job-1"
+    assert tree(real) == {"job-1": b"new job-1", "job-2": b"new job-2"}
 
 
 def test_root_is_made_with_its_parents(tmp_path):
