@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.execution import execution
 from bench.peers import Bare, Sqlite, SqliteGroup
-from jqueue.queue import SystemClock
+from jqueue.queue.clock import SystemClock
 from jqueue.queue.core import QueueCore
 from jqueue.store.directory import DirectoryStore
 
@@ -92,7 +92,7 @@ def opening(root):
     path = root / "pending"
     filler = (
         "import sys, os, signal\n"
-        "from jqueue.queue import SystemClock\n"
+        "from jqueue.queue.clock import SystemClock\n"
         "from jqueue.queue.core import QueueCore\n"
         "from jqueue.store.directory import DirectoryStore\n"
         "from bench.__main__ import PAYLOAD, PENDING\n"

@@ -1,7 +1,6 @@
 """What all commands share: `--queue` and `--json` before or after the command, errors in a line."""
 
 import contextlib
-import difflib
 import importlib
 import os
 import signal
@@ -143,6 +142,8 @@ class Group(click.Group):
         name = args[0]
         if name in self._lazy or name.startswith("-") or context.resilient_parsing:
             return super().resolve_command(context, args)
+        import difflib  # noqa: PLC0415 - for mistakes alone
+
         near = difflib.get_close_matches(name, self._lazy, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise click.UsageError(f"No such command {one_line(name)!r:.80}{hint}", context)

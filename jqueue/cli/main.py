@@ -17,7 +17,7 @@ COMMANDS = {
     "wait": "waiting:wait",
     "cancel": "changing:cancel",
     "change-priority": "changing:change_priority",
-    "retry": "submitting:retry",
+    "retry": "retrying:retry",
     "archive": "changing:archive",
     "autoarchive": "changing:autoarchive",
     "resolve": "changing:resolve",

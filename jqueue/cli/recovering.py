@@ -1,17 +1,14 @@
 """`recover`: what becomes of opcodes whose owner has vanished, shown beforehand or done now."""
 
-import logging
 import os
 from typing import Any, Final
 
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.target import TIMEOUT_S
 from jqueue.console.show import put_json_array
 from jqueue.console.terminal import put, say
 from jqueue.errors import JobNotFound
-from jqueue.store.offline import OfflineQueue
 
 LIMIT_S: Final = 30.0
 """Killing takes so long at most: a process in the kernel's hands, or outside its session, may not
@@ -52,7 +49,8 @@ def _put_row(row: Row) -> None:
 
 def planned(settings: Settings) -> list[Row]:
     """What recovery would do, read from outside: no lock, nothing changed."""
-    from jqueue.execution.recovery import find  # noqa: PLC0415  # only here, as in `running`
+    from jqueue.execution.recovery import find  # noqa: PLC0415  # help needs no queue
+    from jqueue.store.offline import OfflineQueue  # noqa: PLC0415  # as above
 
     path = settings.queue_path
     with OfflineQueue(path) as moment:
@@ -67,7 +65,10 @@ def planned(settings: Settings) -> list[Row]:
 
 def recovered(settings: Settings) -> list[Row]:
     """Own the queue, do what recovery does, without starting anything, and return what was done."""
-    from jqueue.daemon.jobqueue import JobQueue  # noqa: PLC0415  # as in `planned`
+    import logging  # noqa: PLC0415  # as in `planned`
+
+    from jqueue.cli.target import TIMEOUT_S  # noqa: PLC0415
+    from jqueue.daemon.jobqueue import JobQueue  # noqa: PLC0415
     from jqueue.execution.executions import Options  # noqa: PLC0415
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

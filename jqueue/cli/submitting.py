@@ -1,19 +1,15 @@
-"""`submit` and `retry`: the commands that make jobs."""
+"""`submit`: a new job.  Imports little: scripts call it often."""
 
-import difflib
 import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jqueue.cli.bulk import Targets, targets_options
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.hints import hint_for
 from jqueue.cli.waiting import wait_for
 from jqueue.console.show import put_json
-from jqueue.console.terminal import flush, one_line, put, say
+from jqueue.console.terminal import flush, put, say
 from jqueue.console.values import DURATION, JOB_ID, MOMENT, OP, VARIABLE
-from jqueue.errors import InvalidJob, JobNotFound, Refused
 from jqueue.job.status import FINALIZED, SUBMISSION_PRIORITIES, JobStatus
 
 if TYPE_CHECKING:
@@ -87,37 +83,6 @@ def submit(  # noqa: PLR0913  # as many as a submission has independent facts
         context.exit(wait_for(settings, [job], None))
 
 
-@command("retry")
-@click.option("--from-failed", is_flag=True, help="Only from the first unsuccessful opcode on.")
-@targets_options("Retry", {JobStatus.ERROR, JobStatus.CANCELED})
-@pass_settings
-@click.pass_context
-def retry(
-    context: click.Context, settings: Settings, *, from_failed: bool, targets: Targets
-) -> None:
-    """Submit finished jobs again, as new ones, and print their IDs; 1 if one could not be.
-
-    Chosen, not named: those that failed or were canceled.
-
-    \b
-    Example:
-      jqueue retry --from-failed 17
-      jqueue retry --filter '"OP_COPY" in kinds' --since 1d --dry-run
-    """  # noqa: D301  # as above
-    code = 0
-    with settings.open() as queue:
-        ids = targets.resolve(settings, queue)
-        for job in ids or ():
-            try:
-                put_id(settings, queue.retry(job, from_failed=from_failed))
-            except (JobNotFound, InvalidJob, Refused) as error:
-                # It is this job's own matter; the others may be retried all the same.
-                hint = hint_for(error, settings)
-                say(f"job {job}: {one_line(str(error))}{hint}")
-                code = 1
-    context.exit(code if ids is not None or targets.dry_run else 1)
-
-
 def put_id(settings: Settings, job: int) -> None:
     """Print a new job's ID, alone on its line."""
     if settings.as_json:
@@ -181,6 +146,8 @@ def warn(queue: "Client", inputs: list[dict[str, Any]]) -> None:
         return
     for op_id in dict.fromkeys(op["OP_ID"] for op in inputs):
         if op_id not in kinds:
+            import difflib  # noqa: PLC0415 - for mistakes alone
+
             near = difflib.get_close_matches(op_id, kinds, 1)
             hint = f" Did you mean {near[0]}?" if near else ""
             say(f"The daemon knows no unit for {op_id}: it stays queued.{hint}")

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
-from rich.cells import cell_len, set_cell_size
-
 from jqueue.console.show import COLORS, ellipsis
 from jqueue.console.terminal import faint, paint, printable, put_painted, width
 
@@ -85,9 +83,20 @@ def _is_status(cell: str) -> bool:
     return cell.rstrip("*") in COLORS
 
 
+def cell_len(text: str) -> int:
+    """How many places the text takes."""
+    if text.isascii():
+        return len(text)
+    from rich import cells  # noqa: PLC0415 - most tables are plain ASCII
+
+    return cells.cell_len(text)
+
+
 def shortened(text: str, places: int) -> str:
     """The text in at most so many places."""
     if cell_len(text) <= places:
         return text
+    from rich.cells import set_cell_size  # noqa: PLC0415 - as above
+
     mark = ellipsis()
     return set_cell_size(text, max(places - len(mark), 1)).rstrip() + mark

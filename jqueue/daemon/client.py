@@ -1,4 +1,7 @@
-"""`connect`: the verbs of a queue that another process owns, or nobody at the moment."""
+"""`connect`: the verbs of a queue that another process owns, or nobody at the moment.
+
+A command may ask one verb and end: what only some verbs need is imported there.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,13 @@ from jqueue.daemon.place import default_path
 from jqueue.daemon.reaching import Reach
 from jqueue.errors import InvalidJob
 from jqueue.job.ids import parse_job_id
-from jqueue.job.parameters import normalize_job
 from jqueue.job.snapshot import Job
 from jqueue.job.status import JobStatus
-from jqueue.job.transitions import Outcome
 from jqueue.queue.protocol import AnyOp, ArchiveCount, Submission
 
 if TYPE_CHECKING:
     from jqueue.execution.claim import OpClaim
+    from jqueue.job.transitions import Outcome
 
 
 def connect(path: str | os.PathLike[str] | None = None, *, timeout_s: float = 10) -> Client:
@@ -58,6 +60,8 @@ class Client:
         despite_drain: bool = False,
     ) -> int:
         """Submit a job and return its ID."""
+        from jqueue.job.parameters import normalize_job  # noqa: PLC0415 - see the module
+
         return self._reach.write(
             "submit",
             int,
@@ -195,7 +199,7 @@ class Client:
 
         Needs an owner that listens: a claim outlives the verb.  Raises QueueLocked or QueueFailed.
         """
-        from jqueue.daemon.claiming import claim  # noqa: PLC0415 - for those who claim
+        from jqueue.daemon.claiming import claim  # noqa: PLC0415 - see the module
 
         return claim(self._reach, op_ids, timeout_s)
 
@@ -220,6 +224,8 @@ class Client:
 def _entries(jobs: Iterable[Iterable[AnyOp]], *, atomic: bool) -> list[Any]:
     if isinstance(jobs, Mapping | str | bytes) or not isinstance(jobs, Iterable):
         raise InvalidJob("a submission is a list of jobs, each a list of opcodes")
+    from jqueue.job.parameters import normalize_job  # noqa: PLC0415 - see the module
+
     entries: list[Any] = []
     for ops in jobs:
         try:
@@ -242,6 +248,8 @@ def _to_job(answer: dict[str, Any]) -> Job:
 
 
 def _to_outcome(answer: list[Any]) -> Outcome:
+    from jqueue.job.transitions import Outcome  # noqa: PLC0415 - see the module
+
     return Outcome(*answer)
 
 
@@ -254,7 +262,7 @@ def _nothing(_answer: Any) -> None:
 
 
 def _user() -> str:
-    import getpass  # noqa: PLC0415 - costs a terminal's modules, for two verbs
+    import getpass  # noqa: PLC0415 - see the module
 
     with contextlib.suppress(KeyError, OSError):
         return getpass.getuser()

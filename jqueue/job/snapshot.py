@@ -3,14 +3,19 @@
 A view holds the document and computes when asked, so that making 100,000 of them costs little.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from jqueue.job.change import Document
 from jqueue.job.log import Log
 from jqueue.job.status import FINALIZED, JobStatus, calc_priority, calc_status
 from jqueue.job.summary import INVALID_OP, op_summary
+
+if TYPE_CHECKING:
+    # The changes cost more to define than all else here.
+    from jqueue.job.change import Document
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -1,15 +1,18 @@
 """What a user of a queue can ask for: the same verbs on an open queue and on a client."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias
 
-from jqueue.job.opcode import OpCode
-from jqueue.job.snapshot import Job
-from jqueue.job.status import JobStatus
-from jqueue.job.transitions import Outcome
+if TYPE_CHECKING:
+    from jqueue.job.opcode import OpCode
+    from jqueue.job.snapshot import Job
+    from jqueue.job.status import JobStatus
+    from jqueue.job.transitions import Outcome
 
-AnyOp = OpCode | Mapping[str, Any]
+AnyOp: TypeAlias = "OpCode | Mapping[str, Any]"
 """An opcode as a value, or as a plain object with its OP_ID."""
 
 

@@ -8,7 +8,7 @@ from jqueue import JobQueue
 from jqueue.errors import DiskFull, JobNotFound
 from jqueue.job.dependency import Verdict
 from jqueue.job.state import Place
-from jqueue.queue import QueueCore
+from jqueue.queue.core import QueueCore
 from jqueue.queue.dependencies import verdict_on
 from tests.crash.workload import open_store
 from tests.fakes import FakeDisk

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from jqueue.errors import DiskFull
-from jqueue.queue import QueueCore
+from jqueue.queue.core import QueueCore
 from jqueue.store import checkpoint, journal
 from tests.crash.workload import open_store
 from tests.fakes import FakeDisk

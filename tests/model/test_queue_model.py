@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from jqueue.errors import JQueueError
-from jqueue.queue import QueueCore
+from jqueue.queue.core import QueueCore
 from jqueue.queue.dependencies import judge_dependencies
 from jqueue.queue.finishing import finish
 from jqueue.queue.running import cancel_done, interrupted, start

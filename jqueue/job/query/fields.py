@@ -6,16 +6,18 @@ command line and the offline tools.  A field's value is plain JSON; None means t
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from jqueue.errors import InvalidQuery
-from jqueue.job.change import Document
 from jqueue.job.failure import error_text
 from jqueue.job.log import Log
 from jqueue.job.status import calc_priority, calc_status
 from jqueue.job.summary import op_summary
+
+if TYPE_CHECKING:
+    # The changes cost more to define than all else here.
+    from jqueue.job.change import Document
 
 Kind = Literal["number", "text", "bool", "other", "unknown"]
 """How Ganeti's clients lay a column out; `other` may hold lists."""
@@ -176,6 +178,8 @@ def field_named(name: str, fields: Mapping[str, Field] = ALL) -> Field:
     """Return the field of this name.  Raises InvalidQuery, with what may have been meant."""
     field = fields.get(name)
     if field is None:
+        import difflib  # noqa: PLC0415 - for mistakes alone
+
         near = difflib.get_close_matches(name, fields, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InvalidQuery(f"Can't find field named {name!r:.80}{hint}", field=name[:80])

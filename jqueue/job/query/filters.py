@@ -15,21 +15,24 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from jqueue.errors import InvalidQuery, MalformedQuery
-from jqueue.job.change import Document
 from jqueue.job.ids import MAX_JOB_ID
 from jqueue.job.query.fields import ALL, Field, field_named
 from jqueue.job.query.moments import moment_us
 from jqueue.job.query.pattern import compile_pattern
+
+if TYPE_CHECKING:
+    # The changes cost more to define than all else here.
+    from jqueue.job.change import Document
 
 MAX_DEPTH: Final = 32
 MAX_TERMS: Final = 1000
 """Comparisons made for each job; equalities on one field that are or-ed are one."""
 MAX_PATTERNS: Final = 16
 
-Predicate = Callable[[Document, bool], bool]
+Predicate: TypeAlias = "Callable[[Document, bool], bool]"
 _Test = Callable[[Any], bool]
 
 

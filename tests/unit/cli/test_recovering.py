@@ -93,7 +93,7 @@ def test_a_living_claimant_goes_on(shell):
 
 
 def test_recover_beside_an_owner_is_refused_and_a_plan_says_so(shell, monkeypatch):
-    monkeypatch.setattr("jqueue.cli.recovering.TIMEOUT_S", 0.0)
+    monkeypatch.setattr("jqueue.cli.target.TIMEOUT_S", 0.0)
     with JobQueue.open(shell.queue):
         assert "owner" in shell("recover", "--plan").stderr
         result = shell("recover", code=1)

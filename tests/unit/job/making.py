@@ -1,6 +1,6 @@
 """Documents for tests, and updates carried out on them."""
 
-from jqueue.job import new_document, with_job, with_op
+from jqueue.job.document import new_document, with_job, with_op
 
 NOW = 1_700_000_000_123_456_789
 LATER = NOW + 5_000_000_000

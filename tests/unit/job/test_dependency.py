@@ -3,8 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jqueue.errors import InvalidJob
-from jqueue.job import (
-    FINALIZED,
+from jqueue.job.dependency import (
     Verdict,
     dependencies_of,
     judge,
@@ -12,6 +11,7 @@ from jqueue.job import (
     resolve_relative,
     validate_depends,
 )
+from jqueue.job.status import FINALIZED
 from tests.unit.job.making import delay, fresh, with_op
 
 FINAL = ["success", "error", "canceled"]

@@ -3,8 +3,9 @@ import copy
 import pytest
 
 from jqueue.errors import InvalidJob
-from jqueue.job import Log, check_document, new_document, with_job, with_op
+from jqueue.job.document import check_document, new_document, with_job, with_op
 from jqueue.job.jsonio import dumps, loads
+from jqueue.job.log import Log
 from tests.unit.job.making import NOW, delay, fresh
 
 STAMP = [1_700_000_000, 123_456]

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from jqueue.job import (
-    FINALIZED,
-    Job,
-    archivable,
-    archive_dir,
-    check_document,
-    dependencies_of,
-    parse_job_file_name,
-)
+from jqueue.job.dependency import dependencies_of
+from jqueue.job.document import check_document
+from jqueue.job.ids import archive_dir, parse_job_file_name
 from jqueue.job.jsonio import dumps, loads
+from jqueue.job.snapshot import Job
+from jqueue.job.status import FINALIZED
+from jqueue.job.transitions import archivable
 
 DATA = Path(__file__).parents[2] / "data"
 EXPECTED = json.loads((DATA / "ganeti-queue.json").read_bytes())

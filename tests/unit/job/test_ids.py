@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jqueue.errors import InvalidJob
-from jqueue.job import archive_dir, job_file_name, parse_job_file_name, parse_job_id
+from jqueue.job.ids import archive_dir, job_file_name, parse_job_file_name, parse_job_id
 
 
 @pytest.mark.parametrize("value", [0, 7, 10**18, "0", "7", "20010"])

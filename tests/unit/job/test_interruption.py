@@ -1,17 +1,14 @@
 import pytest
 
-from jqueue.job import (
+from jqueue.job.document import timestamp, with_op
+from jqueue.job.interruption import (
     PARKED_UNKNOWN,
-    calc_status,
-    cancel,
-    cancel_final_updates,
     interruption_updates,
     is_unresolved,
     resolve_updates,
-    start_updates,
-    timestamp,
-    with_op,
 )
+from jqueue.job.status import calc_status
+from jqueue.job.transitions import cancel, cancel_final_updates, start_updates
 from tests.unit.job.making import LATER, NOW, applied, delay, fresh, statuses
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jqueue.errors import InvalidJob
-from jqueue.job import JobStatus
 from jqueue.job.jsonio import MAX_DEPTH, check_storable, dumps, loads, loads_strict
+from jqueue.job.status import JobStatus
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 SCALARS = (

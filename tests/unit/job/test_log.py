@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jqueue.job import Log
 from jqueue.job.jsonio import dumps, loads
+from jqueue.job.log import Log
 
 
 @given(st.lists(st.lists(st.integers(), max_size=3), max_size=8))

@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Literal, NewType
 import pytest
 
 from jqueue.errors import InvalidJob
-from jqueue.job import OpCode, normalize_op, op_summary
-from jqueue.job.opcode import op_id_of
+from jqueue.job.opcode import OpCode, op_id_of
+from jqueue.job.parameters import normalize_op
+from jqueue.job.summary import op_summary
 
 Host = NewType("Host", str)
 

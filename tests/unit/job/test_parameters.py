@@ -3,8 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jqueue.errors import InvalidJob
-from jqueue.job import normalize_job, normalize_op
-from jqueue.job.parameters import MAX_OPCODES
+from jqueue.job.parameters import MAX_OPCODES, normalize_job, normalize_op
 from tests.unit.job.making import delay
 
 NAN = float("nan")

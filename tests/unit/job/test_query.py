@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jqueue.errors import InvalidQuery, MalformedQuery
-from jqueue.job import check_document, new_document, with_job, with_op
+from jqueue.job.document import check_document, new_document, with_job, with_op
 from jqueue.job.query import (
     ALL,
     GANETI,

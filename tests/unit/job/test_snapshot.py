@@ -3,7 +3,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jqueue.job import Job, JobStatus, Log, with_job, with_op
+from jqueue.job.document import with_job, with_op
+from jqueue.job.log import Log
+from jqueue.job.snapshot import Job
+from jqueue.job.status import JobStatus
 from tests.unit.job.making import delay, fresh
 
 RECEIVED = datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=UTC)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jqueue.job import FINALIZED, JobStatus, calc_priority, calc_status, parse_status
+from jqueue.job.status import FINALIZED, JobStatus, calc_priority, calc_status, parse_status
 from tests.unit.job.making import fresh, with_statuses
 from tests.unit.job.oracle import status_and_priority
 

@@ -3,32 +3,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jqueue.errors import InvalidJob, Refused
-from jqueue.job import (
-    Job,
+from jqueue.job.document import check_document, timestamp, with_job, with_op
+from jqueue.job.failure import encode_error
+from jqueue.job.jsonio import check_storable, dumps, loads
+from jqueue.job.snapshot import Job
+from jqueue.job.status import calc_priority, calc_status
+from jqueue.job.transitions import (
     age_updates,
     archivable,
-    calc_priority,
-    calc_status,
     cancel,
     cancel_final_updates,
     change_priority,
-    check_document,
-    encode_error,
     finish_updates,
     finished_at,
     next_op,
     not_before,
     requeue_updates,
+    retry_at,
     retry_inputs,
     set_priority_of,
     start_updates,
-    timestamp,
     wait_updates,
-    with_job,
-    with_op,
 )
-from jqueue.job.jsonio import check_storable, dumps, loads
-from jqueue.job.transitions import retry_at
 from tests.unit.job.making import LATER, NOW, applied, delay, fresh, statuses, with_statuses
 
 END = timestamp(LATER)

@@ -1,6 +1,6 @@
 """Queues in memory at a time that stands still, and executions by hand."""
 
-from jqueue.queue import QueueCore
+from jqueue.queue.core import QueueCore
 from jqueue.queue.finishing import finish
 from jqueue.queue.running import start
 from jqueue.store.memory import MemoryStore

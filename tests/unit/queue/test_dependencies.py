@@ -1,9 +1,9 @@
 import pytest
 
 from jqueue.errors import JobNotFound, Refused
-from jqueue.job import new_document
 from jqueue.job.change import Pruned, Submitted
 from jqueue.job.dependency import Verdict
+from jqueue.job.document import new_document
 from jqueue.queue.dependencies import judge_dependencies
 from jqueue.store.protocol import Transaction
 from tests.unit.queue.making import NOON, begin, delay, end, lsn, new_queue, op_of, run, statuses

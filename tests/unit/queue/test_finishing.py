@@ -1,7 +1,7 @@
 import pytest
 
 from jqueue.errors import InvalidJob, Refused
-from jqueue.job import encode_error
+from jqueue.job.failure import encode_error
 from jqueue.queue.finishing import JITTER, MAX_BACKOFF_S, Finished, backoff_s, jitter
 from jqueue.queue.running import interrupted
 from tests.unit.queue.making import (

@@ -3,7 +3,7 @@ import gc
 import pytest
 
 from jqueue.errors import InvalidJob, JobNotFound
-from jqueue.job import JobStatus
+from jqueue.job.status import JobStatus
 from jqueue.queue.reading import as_flag
 from jqueue.queue.running import interrupted, wait_for_locks
 from tests.unit.queue.making import NOON, NS, begin, delay, end, new_queue, run

@@ -1,7 +1,7 @@
 import pytest
 
 from jqueue.errors import JobNotFound, Refused
-from jqueue.job import Outcome
+from jqueue.job.transitions import Outcome
 from jqueue.queue.running import (
     age,
     cancel_done,

@@ -3,10 +3,10 @@ from dataclasses import dataclass
 import pytest
 
 from jqueue.errors import InvalidJob, KeyConflict, QueueDrained, QueueFull
-from jqueue.job import OpCode
 from jqueue.job.change import KeySet, Pruned
-from jqueue.queue import Submission
+from jqueue.job.opcode import OpCode
 from jqueue.queue.entries import MAX_NAME_CHARS
+from jqueue.queue.protocol import Submission
 from jqueue.store.protocol import Transaction
 from tests.unit.queue.making import (
     NOON,

@@ -7,7 +7,7 @@ import pytest
 
 from jqueue.daemon.reactor import Reactor
 from jqueue.errors import DiskFull, QueueFailed
-from jqueue.queue import QueueCore
+from jqueue.queue.core import QueueCore
 from jqueue.queue.submission import Terms, submit_one
 from jqueue.store.directory import DirectoryStore
 from tests.fakes import FakeDisk, Faulty
