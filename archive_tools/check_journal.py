@@ -167,7 +167,7 @@ def _replay(segment: Segment, records: list[Found], facts: JournalFacts, on_last
             text = f"{segment.path}: the record of LSN {record.lsn} claims more than was before it"
             facts.findings.append(_of_record("journal-record", path, text, record))
         try:
-            replay_record(result, segment, record, None)
+            replay_record(result, segment.number, record, None)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             text = f"{segment.path}: the record of LSN {record.lsn} makes no sense: {error}"
             facts.findings.append(_of_record("journal-record", path, text, record))

@@ -93,12 +93,8 @@ def write_index(disk: Disk, index: Index) -> int:
     return len(data)
 
 
-def read_index(disk: Disk, journal: Journal) -> Index | None:
-    """Return the index if it is whole and the unretired segments hold all that came after it.
-
-    That is so if it reaches up to the first of them, or is the very one that was written when files
-    were said to reflect everything before it.
-    """
+def read_index(disk: Disk) -> Index | None:
+    """Return the index if it is whole."""
     try:
         data = disk.read(INDEX, MAX_INDEX_BYTES)
     except OSError:
@@ -107,9 +103,17 @@ def read_index(disk: Disk, journal: Journal) -> Index | None:
     if data[:8] != b"%08x" % zlib.crc32(body):
         return None
     try:
-        index = Index(**orjson.loads(body))
+        return Index(**orjson.loads(body))
     except (orjson.JSONDecodeError, TypeError):
         return None
+
+
+def is_complete(index: Index, journal: Journal) -> bool:
+    """Say whether the unretired segments hold all that came after the index.
+
+    That is so if it reaches up to the first of them, or is the very one that was written when files
+    were said to reflect everything before it.
+    """
     first = journal.segments[0].header.first_lsn
     reaches = first - 1 <= index.lsn <= journal.last_lsn
-    return index if reaches or index.lsn == journal.newest.indexed else None
+    return reaches or index.lsn == journal.newest.indexed

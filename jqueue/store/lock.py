@@ -6,7 +6,9 @@ as a hint for people and for the error message only.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,9 @@ from jqueue.store.processes import myself
 
 LOCK: Final = "lock"
 OWNER: Final = "owner"
+
+_F_SETSIG: Final = 10
+"""Linux's fcntl.h; Python has no name for it."""
 
 
 class QueueLock:
@@ -68,12 +73,41 @@ def read_owner(path: Path) -> dict[str, Any] | None:
 
 
 def is_owned(path: Path) -> bool:
-    """Say whether some process holds the lock, without touching it.
+    """Say whether some process holds the lock, without taking it.
 
-    Reads /proc/locks (proc(5)), where each lock names its inode; False where that can't be read.
+    Two witnesses: /proc/locks (proc(5)), which names the inodes that processes of our own pid
+    namespace have locked; and whether anybody, in whatever namespace, has the file open to write,
+    as who holds the lock has.
     """
     try:
-        status = (path / LOCK).stat()
+        fd = os.open(path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return _is_open_to_write(fd) or _is_locked(os.fstat(fd))
+    finally:
+        os.close(fd)
+
+
+def _is_open_to_write(fd: int) -> bool:
+    """Say whether a read lease is refused because of a writer; False where leases can't tell.
+
+    The lease (fcntl(2)) is given back at once: an owner that opens the file just then waits for
+    that long, and its arrival is told to us by a signal that is ignored.
+    """
+    try:
+        fcntl.fcntl(fd, _F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def _is_locked(status: os.stat_result) -> bool:
+    try:
         locks = Path("/proc/locks").read_text(encoding="ascii")
     except OSError:
         return False

@@ -5,9 +5,10 @@ What is found is decided upon before anything is changed; a refusal leaves every
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from jqueue.job.ids import (
 from jqueue.job.state import LOST, Entry, Key, Place, job_dependencies, live_status
 from jqueue.job.status import FINALIZED, calc_priority
 from jqueue.store.disk import TEMP_NAME, TEMP_PREFIX, Disk, FileTooLarge, NotRegular
-from jqueue.store.index import Index, read_index, unloaded
+from jqueue.store.index import Index, is_complete, read_index, unloaded
 from jqueue.store.packed import DamagedPack, Packs, pack_path
 from jqueue.store.replay import Replayed, carried, replay, resume
 from jqueue.store.segment import JOURNAL, Journal, read_journal
@@ -82,15 +83,17 @@ def check_version(disk: Disk) -> None:
 
 
 def find(
-    disk: Disk, *, bound: Callable[[Journal], int] | None = None, use_index: bool = True
+    disk: Disk, *, bound: Callable[[Journal, int], int] | None = None, use_index: bool = True
 ) -> Found:
     """Return what the directory holds, changing nothing.
 
-    `bound` gives the last LSN to show, for a reader beside a live owner; without it, all that an
-    opening keeps.  Without `use_index` the job files are scanned, as if there were none.
+    `bound` gives the last LSN to show, for a reader beside a live owner, who may be told the LSN of
+    an index, too; if there is none to rely on, that reader looks at the job files himself.  Without
+    `bound`, all that an opening keeps; without `use_index` the job files are scanned, as if there
+    were none.
 
-    Raises QueueCorrupt or FormatTooNew as `read_journal`, and QueueCorrupt where job files speak of
-    a journal that is missing.
+    Raises QueueCorrupt or FormatTooNew as `read_journal`, QueueCorrupt where job files speak of a
+    journal that is missing, and `MovedOn`.
     """
     check_version(disk)
     if not has_journal(disk):
@@ -98,12 +101,12 @@ def find(
         _scan(disk, found)
         return found
     journal = read_journal(disk)
-    if journal.torn:
+    if journal.torn and bound is None:
         _log.warning("%s", journal.torn)
-    index = read_index(disk, journal) if use_index else None
+    index = _index(disk, journal, beside_owner=bound is not None) if use_index else None
     values = index.state() if index is not None else {}
     derived = index.lsn if index is not None else None
-    last = journal.last_lsn if bound is None else bound(journal)
+    last = journal.last_lsn if bound is None else bound(journal, derived or 0)
     result = replay(journal, values, derived_after=derived, until=min(journal.claim, last))
     before = dict(result.values) if journal.claim < journal.last_lsn else {}
     resume(result, journal, after=journal.claim, until=last, derived_after=derived)
@@ -111,10 +114,26 @@ def find(
     found.index = index
     if index is not None:
         found.transactions = [(name, lsn) for name, lsn in index.transactions] + found.transactions
-    if index is None:
+    if bound is not None:
+        found.last_lsn = last
+    elif index is None:
         _log.info("%s: no index to rely on, scanning the job files", disk.path)
         _scan(disk, found)
     return found
+
+
+def _index(disk: Disk, journal: Journal, *, beside_owner: bool) -> Index | None:
+    """Return the index if nothing is missing between it and the journal."""
+    index = read_index(disk)
+    if index is None or is_complete(index, journal):
+        return index
+    if beside_owner and index.lsn > journal.last_lsn:
+        raise MovedOn(f"{disk.path}: the queue moved on while it was read; read it again")
+    return None
+
+
+class MovedOn(QueueFailed):
+    """Beside a live owner: what was read first is too old for what was read then."""
 
 
 def has_journal(disk: Disk) -> bool:
@@ -203,30 +222,17 @@ def _read(disk: Disk, path: str, limit: int) -> bytes:
 
 def _scan(disk: Disk, found: Found) -> None:
     """Rebuild from the job files what the index would have said."""
-    found.scanned = True
     values = found.values
-    stamped = 0
-    waiting: dict[int, set[int]] = {}
-    highest = max((key for key in values if isinstance(key, int)), default=0)
-    for name in disk.names():
-        job = parse_job_file_name(name)
-        if job is None:
-            continue
-        highest = max(highest, job)
-        if job in values:
-            continue
-        try:
-            document = read_document(disk, name, job)
-        except Damaged as error:
-            found.damaged[job] = str(error)
-            values[job] = QUARANTINED
-            continue
-        stamped = max(stamped, document.get("lsn", 0))
-        _derive(values, Entry(document, Place.LIVE, document.get("lsn", 0)), waiting, stub=True)
-    for known in [key for key in values if isinstance(key, int)]:
-        entry = values[known]
-        if type(entry) is not bytes and known not in found.damaged:
-            _derive(values, entry, waiting, stub=False)
+    names = map(parse_job_file_name, disk.names())
+    jobs = [job for job in names if job is not None]
+    highest = max([*jobs, *(key for key in values if isinstance(key, int))], default=0)
+    packs = Packs(disk)
+    stamped = rebuild(
+        disk,
+        found,
+        ((job, _load_live(disk, job)) for job in jobs if job not in values),
+        lambda job: load(disk, job, packs),
+    )
     if found.journal is None and stamped:
         path = str(disk.path / JOURNAL)
         raise QueueCorrupt(
@@ -235,13 +241,41 @@ def _scan(disk: Disk, found: Found) -> None:
             path=path,
             lsn=stamped,
         )
-    _note_fates(disk, values, waiting)
     values["serial"] = max(
         highest, _highest_archived(disk), _serial_file(disk), values.get("serial") or 0
     )
     if found.journal is None:
         for flag in ("drain", "pause"):
             values[flag] = read_flag(disk, flag)
+
+
+def rebuild(
+    disk: Disk,
+    found: Found,
+    entries: Iterable[tuple[int, Entry]],
+    find_job: Callable[[int], Entry | None],
+) -> int:
+    """Derive what the index would have said; `entries` are the live jobs that only files tell of.
+
+    Returns the highest LSN that one of them reflects.
+    """
+    found.scanned = True
+    values = found.values
+    stamped = 0
+    waiting: dict[int, set[int]] = {}
+    for job, entry in entries:
+        if entry.document is None:
+            found.damaged[job] = damage(disk, job) or "set aside"
+            values[job] = QUARANTINED
+            continue
+        stamped = max(stamped, entry.lsn)
+        _derive(values, entry, waiting, stub=True)
+    for known in [key for key in values if isinstance(key, int)]:
+        entry = values[known]
+        if type(entry) is not bytes and known not in found.damaged:
+            _derive(values, entry, waiting, stub=False)
+    _note_fates(values, waiting, find_job)
+    return stamped
 
 
 def _derive(
@@ -270,13 +304,17 @@ def _derive(
         values[job] = unloaded(calc_priority(document["ops"]))
 
 
-def _note_fates(disk: Disk, values: dict[Key, Any], waiting: dict[int, set[int]]) -> None:
+def _note_fates(
+    values: dict[Key, Any],
+    waiting: dict[int, set[int]],
+    find_job: Callable[[int], Entry | None],
+) -> None:
     for target in waiting:
         entry = values.get(target)
         if type(entry) is bytes:
             continue
         if entry is None:
-            entry = load(disk, target)
+            entry = find_job(target)
         status = None
         if entry is not None and entry.document is not None:
             status = live_status(Entry(entry.document, Place.LIVE, 0))
@@ -291,19 +329,21 @@ def load(disk: Disk, job: int, packs: Packs | None = None) -> Entry | None:
 
     `packs` remembers what it read of packed archives for the next time.
     """
-    try:
-        document = read_document(disk, job_file_name(job), job)
-    except FileNotFoundError:
-        pass
-    except Damaged:
-        return QUARANTINED
-    else:
-        return Entry(document, Place.LIVE, document.get("lsn", 0))
+    with contextlib.suppress(FileNotFoundError):
+        return _load_live(disk, job)
     try:
         archived = read_archived(disk, job, packs)
     except Damaged:
         return QUARANTINED
     return None if archived is None else Entry(archived, Place.ARCHIVE, archived.get("lsn", 0))
+
+
+def _load_live(disk: Disk, job: int) -> Entry:
+    try:
+        document = read_document(disk, job_file_name(job), job)
+    except Damaged:
+        return QUARANTINED
+    return Entry(document, Place.LIVE, document.get("lsn", 0))
 
 
 def read_archived(disk: Disk, job: int, packs: Packs | None = None) -> dict[str, Any] | None:

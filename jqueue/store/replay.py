@@ -12,7 +12,7 @@ from typing import Any
 from jqueue.errors import QueueCorrupt
 from jqueue.job.change import Submitted, decode_change, touched_job
 from jqueue.job.state import Entry, Key, Layer, Place, apply_all
-from jqueue.store.segment import Found, Journal, Segment
+from jqueue.store.segment import Found, Journal
 
 ABSOLUTE = ("serial", "drain", "pause")
 """Keys whose value a change sets outright: right at the end of a replay wherever it began."""
@@ -69,7 +69,7 @@ def resume(
         if not after < found.lsn <= until:
             continue
         try:
-            replay_record(result, segment, found, derived_after)
+            replay_record(result, segment.number, found, derived_after)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise QueueCorrupt(
                 f"{segment.path}: the record of LSN {found.lsn} at offset {found.offset} makes no"
@@ -80,15 +80,14 @@ def resume(
             ) from error
 
 
-def replay_record(
-    result: Replayed, segment: Segment, found: Found, derived_after: int | None
-) -> None:
-    """Carry out one record; raises ValueError, KeyError, TypeError or AttributeError if not.
+def replay_record(result: Replayed, number: int, found: Found, derived_after: int | None) -> None:
+    """Carry out a record of segment `number`.
 
-    `result.held` has an entry for the segment.
+    `result.held` has an entry for the segment.  Raises ValueError, KeyError, TypeError or
+    AttributeError if the record makes no sense.
     """
     record = found.value
-    held = result.held[segment.number]
+    held = result.held[number]
     for document in record.get("base", ()):
         job = document["id"]
         if job not in held:

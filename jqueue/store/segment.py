@@ -9,6 +9,7 @@ One decoder serves opening, offline reading and inspection.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -33,11 +34,24 @@ _SEGMENT_NAME: Final = re.compile(r"[0-9]{8,18}", re.ASCII)
 
 
 class Found(NamedTuple):
-    """A whole record: where it begins, and what it says."""
+    """A whole record: where it begins, what it says, its bytes with the line's end."""
 
     offset: int
     lsn: int
     value: dict[str, Any]
+    size: int
+
+
+class Bad(NamedTuple):
+    """A line that is no record, and the whole records that stand inside it.
+
+    A damaged line end hides neither them nor their claims: else one flipped bit before the last
+    record would make a durable record look torn.
+    """
+
+    offset: int
+    size: int
+    within: list[Found]
 
 
 @dataclass(slots=True)
@@ -110,6 +124,28 @@ def read_segment(disk: Disk, number: int) -> Segment:
 
 def parse_segment(data: bytes, number: int, path: str) -> Segment:
     """Return what the bytes of a segment say; raises as `read_segment`."""
+    header, offset = parse_header(data, number, path)
+    segment = Segment(number, path, header, [], len(data), claim=header.durable)
+    expected = header.first_lsn
+    for part in walk(data, seed(header.generation), begin=offset):
+        whole = [part] if isinstance(part, Found) else part.within
+        for found in whole:
+            segment.claim = max(segment.claim, found.value.get("durable", 0))
+        if segment.bad_offset is None and isinstance(part, Found) and part.lsn == expected:
+            segment.records.append(part)
+            expected += 1
+        else:
+            if segment.bad_offset is None:
+                segment.bad_offset = part.offset
+            segment.later += whole
+    return segment
+
+
+def parse_header(data: bytes, number: int, path: str) -> tuple[Header, int]:
+    """Return the header of a segment and where its first record begins; raises as `read_segment`.
+
+    `data` is its beginning.
+    """
     end = data.find(b"\n")
     header = decode_header(data[:end]) if end >= 0 else None
     if header is None or header.segment != number:
@@ -127,46 +163,30 @@ def parse_segment(data: bytes, number: int, path: str) -> Segment:
             found=header.format,
             supported=FORMAT,
         )
-    segment = Segment(number, path, header, [], len(data), claim=header.durable)
-    _read_records(segment, data, end + 1)
-    return segment
+    return header, end + 1
 
 
-def _read_records(segment: Segment, data: bytes, offset: int) -> None:
-    start = seed(segment.header.generation)
-    expected = segment.header.first_lsn
-    while offset < len(data):
-        end = data.find(b"\n", offset)
-        whole = end >= 0 and end - offset <= MAX_RECORD_BYTES + 16
-        value = decode_line(data[offset:end], start) if whole else None
+def walk(data: bytes, start: int, *, begin: int = 0, at: int = 0) -> Iterator[Found | Bad]:
+    """Yield each line of `data` from `begin` on: as a record, whatever its LSN, or as none.
+
+    `data` begins at byte `at` of its segment, whose generation has the checksum `start`.
+    """
+    while begin < len(data):
+        end = data.find(b"\n", begin)
+        after = end + 1 if end >= 0 else len(data)
+        whole = end >= 0 and end - begin <= MAX_RECORD_BYTES + 16
+        value = decode_line(data[begin:end], start) if whole else None
         lsn = value.get("lsn") if value is not None else None
         if value is not None and isinstance(lsn, int):
-            found = Found(offset, lsn, value)
-            segment.claim = max(segment.claim, value.get("durable", 0))
-            if segment.bad_offset is None and lsn == expected:
-                segment.records.append(found)
-                expected += 1
-            else:
-                if segment.bad_offset is None:
-                    segment.bad_offset = offset
-                segment.later.append(found)
+            yield Found(at + begin, lsn, value, after - begin)
         else:
-            if segment.bad_offset is None:
-                segment.bad_offset = offset
-            _note_within(segment, data[offset : end if end >= 0 else None], offset, start)
-        if end < 0:
-            break
-        offset = end + 1
-
-
-def _note_within(segment: Segment, line: bytes, offset: int, start: int) -> None:
-    """Note whole records inside a bad line: a damaged line end hides neither them nor their claims.
-
-    Without it, one flipped bit before the last record would make a durable record look torn.
-    """
-    for inside, value in decode_within(line, start):
-        segment.later.append(Found(offset + inside, value["lsn"], value))
-        segment.claim = max(segment.claim, value.get("durable", 0))
+            line = data[begin : end if end >= 0 else None]
+            within = [
+                Found(at + begin + inside, found["lsn"], found, 0)
+                for inside, found in decode_within(line, start)
+            ]
+            yield Bad(at + begin, after - begin, within)
+        begin = after
 
 
 @dataclass(slots=True)
@@ -248,12 +268,13 @@ def read_journal(disk: Disk) -> Journal:
             " look with: jqueue-archive verify",
             path=path,
         )
+    # Before the segments: a reader beside an owner must not hold a later claim against them.
+    watermark = read_watermark(disk)
     newest = read_segment(disk, numbers[-1])
     reflects = newest.reflects
     segments = [newest]
     while segments[0].header.first_lsn > reflects + 1:
         segments.insert(0, _older(disk, segments[0], set(numbers)))
-    watermark = read_watermark(disk)
     journal = Journal(segments, reflects, watermark, None)
     journal.torn = _judge_tail(journal)
     return journal
