@@ -18,7 +18,7 @@ from jqueue.job.query.choice import Choice
 from jqueue.job.state import Entry, Place
 from jqueue.job.status import FINALIZED
 from jqueue.store import opening
-from jqueue.store.disk import QuietDisk
+from jqueue.store.disk import Disk, QuietDisk
 from jqueue.store.offline import OfflineQueue
 from jqueue.store.packed import Packs
 
@@ -118,7 +118,7 @@ def _chunk(path: Path, work: Work[Result], jobs: list[Sought]) -> list[Result]:
         return work(read_jobs(disk, jobs))
 
 
-def read_jobs(disk: QuietDisk, jobs: Iterable[Sought]) -> Iterator[Read]:
+def read_jobs(disk: Disk, jobs: Iterable[Sought]) -> Iterator[Read]:
     """Yield these jobs, each read when it is its turn."""
     packs = Packs(disk)
     for sought in jobs:
@@ -132,7 +132,7 @@ def read_jobs(disk: QuietDisk, jobs: Iterable[Sought]) -> Iterator[Read]:
             yield _read_anywhere(disk, packs, sought)
 
 
-def _read_archived(disk: QuietDisk, packs: Packs, sought: Sought) -> Document | None:
+def _read_archived(disk: Disk, packs: Packs, sought: Sought) -> Document | None:
     """Read it right where it was listed: most jobs of a long history are there."""
     if sought.where == "archive":
         path = f"{archive_dir(sought.job)}/{job_file_name(sought.job)}"
@@ -142,7 +142,7 @@ def _read_archived(disk: QuietDisk, packs: Packs, sought: Sought) -> Document | 
     return None
 
 
-def _read_anywhere(disk: QuietDisk, packs: Packs, sought: Sought) -> Read:
+def _read_anywhere(disk: Disk, packs: Packs, sought: Sought) -> Read:
     """Look in all places, in their order: the job may have moved since it was listed."""
     try:
         entry = sought.entry or opening.load(disk, sought.job, packs)
