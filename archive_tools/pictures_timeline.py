@@ -114,7 +114,7 @@ def _draw_lines(axes: Axes, layout: Layout) -> None:
             boxes.append(
                 [(begin, at - half), (end, at - half), (end, at + half), (begin, at + half)]
             )
-        axes.add_collection(PolyCollection(boxes, gid=look.name.replace(" ", "-"), **_paint(phase)))
+        axes.add_collection(PolyCollection(boxes, gid=phase.name.lower(), **_paint(phase)))
         short = [(at, bar) for at, bar in found if bar.end - bar.begin < SHORT * least]
         if look.marker and short:
             axes.scatter(
@@ -197,7 +197,7 @@ def _steps(
         [*above, above[-1]],
         where=[high > low for low, high in zip([*below, 0], [*above, 0], strict=True)],
         step="post",
-        gid=LOOKS[phase].name.replace(" ", "-"),
+        gid=phase.name.lower(),
         **{**_paint(phase), "linewidth": 0},
     )
 

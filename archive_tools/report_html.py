@@ -79,10 +79,11 @@ def page(title: str, content: Iterable[Html]) -> bytes:
     return f'<!DOCTYPE html>\n<html lang="en">{head}\n{body}</html>\n'.encode()
 
 
-_PROLOG: Final = re.compile(rb"(?s)\A<\?xml.*?\?>\s*<!DOCTYPE.*?>\s*")
+_PROLOG: Final = re.compile(r"(?s)\A<\?xml.*?\?>\s*<!DOCTYPE.*?>\s*")
+_NAMESPACES: Final = re.compile(r' xmlns(?::\w+)?="[^"]*"')
 
 
 def inline_svg(picture: bytes) -> Html:
     """Return an SVG file as part of a page: what names it as a file of its own is left out."""
-    text = _PROLOG.sub(b"", picture).decode()
-    return Html(text.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1))
+    root, rest = _PROLOG.sub("", picture.decode()).split(">", 1)
+    return Html(f"{_NAMESPACES.sub('', root)}>{rest.replace(' xlink:href=', ' href=')}")

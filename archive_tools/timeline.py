@@ -26,6 +26,8 @@ MAX_REPEATED: Final = 10_000
 MAX_NAMES: Final = 1_000
 MAX_KEPT_CHARS: Final = 4_096
 MAX_LABEL_CHARS: Final = 60
+MAX_NAMED: Final = 4
+"""More opcodes don't fit a row's name."""
 OTHERS: Final = "(others)"
 NOBODY: Final = "(not known)"
 
@@ -195,8 +197,9 @@ def has_clock_step(document: Document) -> bool:
 def row_of(document: Document, spans: list[Span]) -> Row:
     """Return the row of a job, without secrets in its name."""
     redaction = Redaction()
-    names = [op_summary(redaction.value(op["input"])) for op in document["ops"]]
-    label = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")  # noqa: PLR2004 - more don't fit a row
+    ops = document["ops"]
+    label = ", ".join(op_summary(op["input"], redaction) for op in ops[:MAX_NAMED])
+    label += f" and {len(ops) - MAX_NAMED} more" if len(ops) > MAX_NAMED else ""
     if len(label) > MAX_LABEL_CHARS:
         label = label[: MAX_LABEL_CHARS - 1] + "…"
     return Row(document["id"], f"{document['id']}  {label}", _note(document), spans)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from archive_tools.command import command, directory_argument, json_option
+from archive_tools.commands.picture_file import PictureFile
 from archive_tools.progress import progress
 from archive_tools.reading import seek_chosen
 from archive_tools.show_stats import put_stats
@@ -18,12 +19,17 @@ from jqueue.console.values import JOB_ID
 from jqueue.job.query import Choice
 from jqueue.store.offline import OfflineQueue
 
+PICTURE: Final = PictureFile("svg", "png")
+
 
 @command("stats")
 @directory_argument()
 @click.argument("ids", nargs=-1, type=JOB_ID, metavar="[ID]...")
 @choice_options
 @click.option("--live", is_flag=True, help="Live jobs only, not the archived ones.")
+@click.option(
+    "--picture", type=PICTURE, help="Draw times, throughput and errors into this file.svg or .png."
+)
 @json_option("All of it, the distributions by their buckets.")
 def stats(
     directory: Path,
@@ -33,6 +39,7 @@ def stats(
     since: float | None,
     expr: Any,
     live: bool,
+    picture: Path | None,
     as_json: bool,
 ) -> None:
     """Count the jobs of DIRECTORY, live and archived: by status, kind, time and submitter.
@@ -43,6 +50,7 @@ def stats(
     \b
     Example:
       jqueue-archive stats --since 7d /var/lib/jqueue
+      jqueue-archive stats /var/lib/jqueue --picture stats.svg
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
     choice = Choice(statuses, since, expr)
     found = Stats()
@@ -52,6 +60,15 @@ def stats(
             for part in stats_of(queue, jobs, choice):
                 found.merge(part)
                 advance(part.looked)
+    if picture is not None:
+        # Imported here: what draws is in an extra, and large.
+        from archive_tools.pictures import write_private  # noqa: PLC0415
+        from archive_tools.pictures_stats import stats_picture  # noqa: PLC0415
+
+        drawn = stats_picture(found, PICTURE.kind_of(picture))
+        write_private(picture, drawn, queue=directory)
+        if str(picture) == "-":
+            return
     if as_json:
         put_json(found.to_dict())
     else:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from archive_tools.command import command, directory_argument, json_option
+from archive_tools.commands.picture_file import PictureFile
 from archive_tools.pictures import write_private
 from archive_tools.reading import seek_chosen
 from archive_tools.timeline_layout import By, Layout, place
@@ -22,6 +23,7 @@ from jqueue.job.status import JobStatus
 from jqueue.store.offline import OfflineQueue
 
 PIPED_COLUMNS: Final = 100
+PICTURE: Final = PictureFile("svg", "png", "html")
 
 
 @command("timeline")
@@ -48,8 +50,8 @@ PIPED_COLUMNS: Final = 100
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
-    help="A file.svg, .png or .html; without it, text.",
+    type=PICTURE,
+    help="A file.svg, .png or .html; - is SVG on the standard output; without it, text.",
 )
 @json_option("The placed timeline, as an object; times in Unix seconds.")
 def timeline(  # noqa: PLR0913  # as many as there are independent facts
@@ -74,7 +76,6 @@ def timeline(  # noqa: PLR0913  # as many as there are independent facts
     Example:
       jqueue-archive timeline /var/lib/jqueue --since 2h --output timeline.svg
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
-    kind = _kind(output)
     if since is not None and until is not None and since >= until:
         raise click.BadParameter("it must be after --since", param_hint="--until")
     columns, layout_columns = width() or PIPED_COLUMNS, {}
@@ -96,22 +97,15 @@ def timeline(  # noqa: PLR0913  # as many as there are independent facts
         # Imported here: what draws is in an extra, and large.
         from archive_tools.pictures_timeline import timeline_page, timeline_picture  # noqa: PLC0415
 
+        kind = PICTURE.kind_of(output)
         page = timeline_page(layout) if kind == "html" else timeline_picture(layout, kind)
         write_private(output, page, queue=directory)
-        say(f"{output}: {layout.title}")
+        if str(output) != "-":
+            say(f"{output}: {layout.title}")
     if spans.unreadable:
         say(f"not there, or unreadable: {spans.unreadable} of the jobs; see: jqueue-archive verify")
     if ids and spans.unreadable:
         raise click.exceptions.Exit(1)
-
-
-def _kind(output: Path | None) -> str:
-    if output is None or str(output) == "-":
-        return "svg"
-    kind = output.suffix.lower().removeprefix(".")
-    if kind not in ("svg", "png", "html"):
-        raise click.BadParameter(f"{output}: not .svg, .png or .html", param_hint="--output")
-    return kind
 
 
 def _put_text(layout: Layout, columns: int) -> None:

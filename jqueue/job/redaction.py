@@ -32,11 +32,11 @@ _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 # Time is linear in the text, which may be hostile: a name is only looked for where a word begins,
 # and what was matched is never given back (possessive quantifiers).
-_VALUE: Final = r"""(?:"(?:[^"\\]++|\\.)*+"|'(?:[^'\\]++|\\.)*+'|[^\s&]++)"""
-_ASSIGNED: Final = re.compile(
-    rf"""(?s)(?<![\w.-])([\w.-]++)(["']?\s{{0,3}}+[=:]\s{{0,3}}+)(?=[^\s=]){_VALUE}"""
+_VALUE: Final = re.compile(
+    r"""(?s)"(?:[^"\\]++|\\.)*+"|'(?:[^'\\]++|\\.)*+'|(?!\[redacted)[^\s&]++"""
 )
-_OPTION: Final = re.compile(rf"(?s)(?<![\w.-])(--?[A-Za-z][\w.-]*+)(\s++)(?!--){_VALUE}")
+_NAMED: Final = re.compile(r"""(?<![\w.-])([\w.-]++)(["']?\s{0,3}+[=:]\s{0,3}+)(?=[^\s=])""")
+_OPTION: Final = re.compile(r"(?<![\w.-])(--?[A-Za-z][\w.-]*+)(\s++)(?!--)")
 _USERINFO: Final = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]*+://)[^\s/?#\"'<>]*@")
 _HEADER: Final = re.compile(
     r"(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]{0,40}?(?:key|token|auth)[\w-]{0,40}+)"
@@ -86,16 +86,23 @@ class Redaction:
         text = _HEADER.sub(lambda m: f"{m[1]}{m[2]}{self._hidden(f'header {m[1]}')}", text)
         text = _BEARER.sub(lambda m: f"{m[1]}{self._hidden('bearer token')}", text)
         text = _TOKEN.sub(lambda _: self._hidden("token"), text)
-        text = _OPTION.sub(self._assigned, text)
-        return _ASSIGNED.sub(self._assigned, text)
+        return self._without_values(_NAMED, self._without_values(_OPTION, text))
 
-    def _assigned(self, match: re.Match[str]) -> str:
-        name, between = match[1], match[2]
-        # In prose a colon follows much: `key: value` is shown, `password: value` is not.
-        secret = is_secret_name(name) if ":" not in between else _is_surely_secret(name)
-        if not secret or REDACTED in match[0]:
-            return match[0]
-        return f"{name}{between}{self._hidden(f'value of {name}')}"
+    def _without_values(self, names: re.Pattern[str], text: str) -> str:
+        """The text without what follows a secret's name; what follows another may be a name."""
+        parts = []
+        shown = 0
+        name = names.search(text)
+        while name is not None:
+            after = name.end()
+            # In prose a colon follows much: `key: value` is shown, `password: value` is not.
+            is_secret = _is_surely_secret if ":" in name[2] else is_secret_name
+            value = _VALUE.match(text, after) if is_secret(name[1]) else None
+            if value is not None:
+                parts += [text[shown:after], self._hidden(f"value of {name[1]}")]
+                shown = after = value.end()
+            name = names.search(text, after)
+        return "".join([*parts, text[shown:]])
 
     def _environment(self, value: Any) -> Any:
         if isinstance(value, Mapping):

@@ -1,13 +1,19 @@
 """One line about an opcode: `TEST_DELAY(0.2)`."""
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jqueue.job.redaction import Redaction
 
 INVALID_OP = "INVALID_OP"
 """What stands for an opcode whose input has no readable OP_ID."""
 
 MAX_VALUE_CHARS = 200
 """A summary is a cell of a listing: a longer value is cut."""
+
+MAX_READ = 10 * MAX_VALUE_CHARS
+"""So much of a longer value is read for secrets: characters, or elements."""
 
 _FIELDS = {
     "OP_BACKUP_EXPORT": "instance_name",
@@ -43,8 +49,11 @@ def set_summary_field(op_id: str, field: str) -> None:
     _FIELDS[op_id] = field
 
 
-def op_summary(op_input: Any) -> str:
-    """The opcode's kind without `OP_`, and the parameter that tells it apart, if it has one."""
+def op_summary(op_input: Any, redaction: "Redaction | None" = None) -> str:
+    """The opcode's kind without `OP_`, and the parameter that tells it apart, if it has one.
+
+    With a `redaction` that parameter is shown without its secrets.
+    """
     op_id = op_input.get("OP_ID") if isinstance(op_input, dict) else None
     if not isinstance(op_id, str):
         return INVALID_OP
@@ -53,7 +62,14 @@ def op_summary(op_input: Any) -> str:
     if field is None and kind.startswith("INSTANCE_"):
         field = "instance_name"
     value = op_input.get(field)
+    if redaction is not None and field is not None:
+        value = redaction.value(_start_of(value), field)
     return kind if value is None else f"{kind}({_shown(op_id, value)})"
+
+
+def _start_of(value: Any) -> Any:
+    """The value, or of a long one more than will be shown."""
+    return value[:MAX_READ] if isinstance(value, str | list) else value
 
 
 def _shown(op_id: str, value: Any) -> str:

@@ -17,7 +17,7 @@ from archive_tools.timeline import Phase
 from archive_tools.timeline_layout import Bar, DensityLane, Layout, Line, place
 from archive_tools.timeline_reading import collect
 from archive_tools.timeline_text import chart_columns, timeline_text
-from jqueue.queue import QueueCore
+from jqueue.queue.core import QueueCore
 from jqueue.queue.running import interrupted, requeue
 from jqueue.store.directory import DirectoryStore
 from jqueue.store.offline import OfflineQueue
@@ -195,7 +195,7 @@ def test_the_command_draws_into_files_and_as_text_and_changes_nothing(queue_dir,
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (["--output", "x.gif"], 2, "not .svg, .png or .html"),
+        (["--output", "x.gif"], 2, "'x.gif' ends in none of .svg, .png, .html"),
         (["--since", "yesterday-ish"], 2, "is not a time"),
         (["--since", "1h", "--until", "2h"], 2, "it must be after --since"),
         (["--output", "{queue}/x.svg"], 1, "within the queue nothing is written"),
