@@ -4,21 +4,22 @@ processors where they are many.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
+from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
 from archive_tools.parallel import in_chunks
 from jqueue.errors import QueueFailed
 from jqueue.job.change import Document
-from jqueue.job.ids import ARCHIVE_DIVISOR, archive_dir, job_file_name
+from jqueue.job.ids import archive_dir, job_file_name
 from jqueue.job.query.choice import Choice
 from jqueue.job.state import Entry, Place
 from jqueue.job.status import FINALIZED
 from jqueue.store import opening
 from jqueue.store.disk import Disk, QuietDisk
+from jqueue.store.moment import Anchor, Moment
 from jqueue.store.offline import OfflineQueue
 from jqueue.store.packed import Packs
 
@@ -47,10 +48,7 @@ Work = Callable[[Iterator[Read]], list[Result]]
 
 def seek(queue: OfflineQueue, ids: Iterable[int]) -> Iterator[Sought]:
     """Yield the jobs with these IDs, to be read wherever they are."""
-    values = queue.found.values
-    for job in ids:
-        entry = values.get(job)
-        yield Sought(job, entry if isinstance(entry, Entry) else None)
+    return (Sought(job, queue.known(job)) for job in ids)
 
 
 def seek_chosen(
@@ -77,59 +75,66 @@ def seek_all(queue: OfflineQueue) -> Iterator[Sought]:
 
     Of the archived ones one directory's are held at a time.
     """
-    live = queue.job_ids()
-    values = queue.found.values
-    known = sorted(key for key in values if type(key) is int and key not in queue.damaged)
-    newest = values.get("serial") or 0
-    listed = set(opening.archive_numbers(queue.disk))
-    for number in sorted(listed.union(job // ARCHIVE_DIVISOR for job in (*live, *known))):
-        here = set(_within(live, number))
-        loose, found = set[int](), set(here)
-        if number in listed:
-            loose = opening.named_in(queue.disk, f"archive/{number}")
-            found |= opening.archived_in(queue.disk, number, queue.packs)
-        for key in _within(known, number):
-            opening.list_job(found, key, values[key], archived=True)
-        for sought in seek(queue, sorted(found)):
-            job = sought.job
-            # Beside an owner: what was submitted and archived since this moment.
-            if queue.owned and job > newest:
-                continue
-            yield (
-                sought
-                if job in here
-                else sought._replace(where="archive" if job in loose else "pack")
-            )
-
-
-def _within(jobs: list[int], number: int) -> list[int]:
-    """Return those of the ascending `jobs` that belong into archive directory `number`."""
-    first = number * ARCHIVE_DIVISOR
-    return jobs[bisect_left(jobs, first) : bisect_left(jobs, first + ARCHIVE_DIVISOR)]
+    for listed in queue.by_directory():
+        for sought in seek(queue, listed.jobs):
+            if sought.job in listed.live:
+                yield sought
+            else:
+                loose = sought.job in listed.loose
+                yield sought._replace(where="archive" if loose else "pack")
 
 
 def worked(queue: OfflineQueue, jobs: Iterable[Sought], work: Work[Result]) -> Iterator[Result]:
     """Yield the results of `work` on these jobs, a thousand at a time, in their order."""
-    return in_chunks(partial(_chunk, queue.path, work), jobs)
+    call = next(_calls)
+    try:
+        yield from in_chunks(partial(_chunk, queue.path, queue.moment.anchor, call, work), jobs)
+    finally:
+        _moment.cache_clear()
 
 
-def _chunk(path: Path, work: Work[Result], jobs: list[Sought]) -> list[Result]:
-    with QuietDisk(path) as disk:
-        return work(read_jobs(disk, jobs))
+_calls = count()
 
 
-def read_jobs(disk: Disk, jobs: Iterable[Sought]) -> Iterator[Read]:
-    """Yield these jobs, each read when it is its turn."""
-    packs = Packs(disk)
-    for sought in jobs:
-        try:
-            document = _read_archived(disk, packs, sought) if sought.entry is None else None
-        except (opening.Damaged, FileNotFoundError, QueueFailed):
-            document = None
-        if document is not None:
-            yield Read(sought.job, document, archived=True)
+@lru_cache(maxsize=1)
+def _moment(path: Path, anchor: Anchor, call: int) -> Moment:
+    """Return the moment for one call of `worked`: its journal is read on from chunk to chunk."""
+    del call
+    return Moment(QuietDisk(path), anchor)
+
+
+def _chunk(
+    path: Path, anchor: Anchor, call: int, work: Work[Result], jobs: list[Sought]
+) -> list[Result]:
+    return work(read_jobs(_moment(path, anchor, call), jobs))
+
+
+def read_jobs(moment: Moment, jobs: Iterable[Sought]) -> Iterator[Read]:
+    """Yield these jobs as they were at the moment."""
+    packs = Packs(moment.disk)
+    read = ((sought.job, _look(moment.disk, packs, sought)) for sought in jobs)
+    for job, entry in moment.settled(read, packs):
+        if entry is None:
+            yield Read(job, None, archived=False)
         else:
-            yield _read_anywhere(disk, packs, sought)
+            yield Read(job, entry.document, entry.place is Place.ARCHIVE)
+
+
+def _look(disk: Disk, packs: Packs, sought: Sought) -> Entry | None:
+    if sought.entry is not None:
+        return sought.entry
+    try:
+        document = _read_archived(disk, packs, sought)
+    except (opening.Damaged, FileNotFoundError, QueueFailed):
+        document = None
+    if document is not None:
+        return Entry(document, Place.ARCHIVE, document.get("lsn", 0))
+    try:
+        # In all places, in their order: the job may have moved since it was listed.
+        return opening.load(disk, sought.job, packs)
+    except QueueFailed:
+        # Of this one file the operating system lets us see nothing.
+        return None
 
 
 def _read_archived(disk: Disk, packs: Packs, sought: Sought) -> Document | None:
@@ -140,15 +145,3 @@ def _read_archived(disk: Disk, packs: Packs, sought: Sought) -> Document | None:
     if sought.where == "pack":
         return opening.read_packed(packs, sought.job, job_file_name(sought.job))
     return None
-
-
-def _read_anywhere(disk: Disk, packs: Packs, sought: Sought) -> Read:
-    """Look in all places, in their order: the job may have moved since it was listed."""
-    try:
-        entry = sought.entry or opening.load(disk, sought.job, packs)
-    except QueueFailed:
-        # Of this one file the operating system lets us see nothing.
-        entry = None
-    if entry is None:
-        return Read(sought.job, None, archived=False)
-    return Read(sought.job, entry.document, entry.place is Place.ARCHIVE)

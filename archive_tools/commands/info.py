@@ -8,19 +8,22 @@ import click
 
 from archive_tools.command import command, directory_argument, json_option
 from archive_tools.commands.listing import say_missing
+from archive_tools.moments import At, at_option, open_at
 from jqueue.console.details import put_job
 from jqueue.console.show import put_json
 from jqueue.console.values import JOB_ID
 from jqueue.job.row import row_of
-from jqueue.store.offline import OfflineQueue
 
 
 @command("info")
 @directory_argument()
 @click.argument("ids", nargs=-1, required=True, type=JOB_ID, metavar="ID...")
 @json_option("The documents, as in their files, one a line.")
+@at_option
 @click.pass_context
-def info(context: click.Context, directory: Path, ids: tuple[int, ...], *, as_json: bool) -> None:
+def info(
+    context: click.Context, directory: Path, ids: tuple[int, ...], *, as_json: bool, at: At | None
+) -> None:
     """Show everything about jobs of DIRECTORY, live or archived; 1 if one isn't there.
 
     \b
@@ -28,7 +31,7 @@ def info(context: click.Context, directory: Path, ids: tuple[int, ...], *, as_js
       jqueue-archive info /var/lib/jqueue 12
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
     missing = []
-    with OfflineQueue(directory) as queue:
+    with open_at(directory, at) as queue:
         for job_id in dict.fromkeys(ids):
             job = queue.job(job_id)
             if job is None:

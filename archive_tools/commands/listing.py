@@ -10,6 +10,7 @@ import click
 
 from archive_tools.command import command, directory_argument
 from archive_tools.listing import Form, Part, Rows, csv_heading, rows_of
+from archive_tools.moments import At, at_option, open_at
 from archive_tools.progress import progress
 from archive_tools.reading import seek_chosen
 from jqueue.console.choosing import choice_options, view_options
@@ -17,7 +18,6 @@ from jqueue.console.jobs import Columns, columns
 from jqueue.console.terminal import put_bytes, say
 from jqueue.console.values import JOB_ID
 from jqueue.job.query import Choice, Field
-from jqueue.store.offline import OfflineQueue
 
 MOST_NAMED: Final = 20
 """Missing jobs that are named one by one."""
@@ -32,6 +32,7 @@ MOST_NAMED: Final = 20
 @click.option("--json", "form", flag_value="json", help="An array of objects, one a line.")
 @click.option("--ndjson", "form", flag_value="ndjson", help="An object a line.")
 @click.option("--csv", "form", flag_value="csv", help="Comma-separated values, with a heading.")
+@at_option
 @click.pass_context
 def list_jobs(  # noqa: PLR0913  # as many as a list has independent facts
     context: click.Context,
@@ -45,6 +46,7 @@ def list_jobs(  # noqa: PLR0913  # as many as a list has independent facts
     fields: list[Field] | None,
     sort: tuple[Field, bool] | None,
     form: Form | None,
+    at: At | None,
 ) -> None:
     """List jobs of DIRECTORY, those named (live or archived) or all live ones.
 
@@ -59,7 +61,7 @@ def list_jobs(  # noqa: PLR0913  # as many as a list has independent facts
     choice = Choice(statuses, since, expr)
     rows = Rows(choice, form or "table", columns(fields))
     missing: list[int] = []
-    with OfflineQueue(directory) as queue:
+    with open_at(directory, at) as queue:
         jobs = seek_chosen(queue, ids, choice, archived=archived)
         with progress("listing", queue.find("serial")) as advance:
 

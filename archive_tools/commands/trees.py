@@ -9,6 +9,7 @@ import click
 
 from archive_tools.command import command, directory_argument, json_option
 from archive_tools.commands.listing import say_missing
+from archive_tools.moments import At, at_option, open_at
 from archive_tools.reading import read_jobs, seek, seek_chosen
 from jqueue.console.show import put_json_array
 from jqueue.console.trees import Level, nested, put_family, walk
@@ -23,9 +24,16 @@ from jqueue.store.offline import OfflineQueue
 @click.argument("ids", nargs=-1, type=JOB_ID, metavar="[ID]...")
 @click.option("--archived", is_flag=True, help="Families whose first job is archived, too.")
 @json_option("An array of jobs, each with its `children`.")
+@at_option
 @click.pass_context
 def tree(
-    context: click.Context, directory: Path, ids: tuple[int, ...], *, archived: bool, as_json: bool
+    context: click.Context,
+    directory: Path,
+    ids: tuple[int, ...],
+    *,
+    archived: bool,
+    as_json: bool,
+    at: At | None,
 ) -> None:
     """Show jobs of DIRECTORY and all that they submitted, live or archived.
 
@@ -36,7 +44,7 @@ def tree(
       jqueue-archive tree /var/lib/jqueue 17
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
     missing: list[int] = []
-    with OfflineQueue(directory) as queue:
+    with open_at(directory, at) as queue:
         found = _families(queue, ids, missing, archived=archived)
         if as_json:
             put_json_array(map(nested, found))
@@ -51,11 +59,11 @@ def _families(
     queue: OfflineQueue, ids: tuple[int, ...], missing: list[int], *, archived: bool
 ) -> Iterator[list[Level]]:
     def find(wanted: Iterable[int]) -> Iterator[Job]:
-        for read in read_jobs(queue.disk, seek(queue, wanted)):
+        for read in read_jobs(queue.moment, seek(queue, wanted)):
             if read.document is not None:
                 yield Job(read.document, archived=read.archived)
 
-    for read in read_jobs(queue.disk, seek_chosen(queue, ids, Choice(), archived=archived)):
+    for read in read_jobs(queue.moment, seek_chosen(queue, ids, Choice(), archived=archived)):
         if read.document is None:
             missing.append(read.job)
             continue

@@ -29,6 +29,18 @@ BATCH_JOBS: Final = 64
 TRIES: Final = 20
 
 
+class Anchor(NamedTuple):
+    """A moment, as another process can be told of it.
+
+    `number` is the segment in which the record after LSN `lsn` stands, or will stand, 0 without a
+    journal; `end_bytes` its size if that record is not there yet.
+    """
+
+    lsn: int
+    number: int
+    end_bytes: int | None = None
+
+
 class _Before(NamedTuple):
     """Where the document stands that a job had before a record: in the record of this place."""
 
@@ -45,23 +57,17 @@ _ARCHIVED: Final = _Archived()
 
 
 class Moment:
-    """The state at LSN `lsn`, told from what journal and files hold now.
+    """The state at an LSN, told from what journal and files hold now.  Not thread-safe."""
 
-    `number` is the segment in which the record after that LSN stands, or will stand, 0 without a
-    journal; `end_bytes` its size if that record is not there yet.  Not thread-safe.
-    """
-
-    def __init__(self, disk: Disk, lsn: int, number: int, end_bytes: int | None = None) -> None:
-        self.lsn = lsn
-        self._born = number > 0
-        number = max(number, 1)
-        self._disk = disk
-        self._number = number
-        self._end_bytes = end_bytes
+    def __init__(self, disk: Disk, anchor: Anchor) -> None:
+        self.disk = disk
+        self.anchor = anchor
+        self._number = max(anchor.number, 1)
+        self._end_bytes = anchor.end_bytes
         self._begin()
 
     def _begin(self) -> None:
-        self._follower = Follower(self._disk, self._number, born=self._born)
+        self._follower = Follower(self.disk, self._number, born=self.anchor.number > 0)
         self._at = Replayed({}, {self._number: set()})
         """What the segment of the moment says through it."""
         self._later: dict[int, Entry | _Before | _Archived | None] = {}
@@ -95,17 +101,17 @@ class Moment:
                 self._begin()
             else:
                 return
-        raise QueueFailed(f"{self._disk.path}: the queue changes too fast to be read from outside")
+        raise QueueFailed(f"{self.disk.path}: the queue changes too fast to be read from outside")
 
     def _is_last(self) -> bool:
         """Say whether nothing was appended yet since the moment."""
         if self._end_bytes is None:
             return False
         try:
-            size = self._disk.size(segment_path(self._number))
+            size = self.disk.size(segment_path(self._number))
         except FileNotFoundError as error:
-            raise dropped(self._disk, self._number) from error
-        if size != self._end_bytes or self._disk.exists(segment_path(self._number + 1)):
+            raise dropped(self.disk, self._number) from error
+        if size != self._end_bytes or self.disk.exists(segment_path(self._number + 1)):
             self._end_bytes = None
             return False
         return True
@@ -119,12 +125,12 @@ class Moment:
                 header = self._follower.header._asdict()
                 self._at.values.update({key: header[key] for key in ABSOLUTE})
         try:
-            if found.lsn > self.lsn:
+            if found.lsn > self.anchor.lsn:
                 self._take_later(number, found)
             elif number == self._number:
                 replay_record(self._at, number, found, None)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            path = str(self._disk.path / segment_path(number))
+            path = str(self.disk.path / segment_path(number))
             raise QueueCorrupt(
                 f"{path}: the record of LSN {found.lsn} at offset {found.offset} makes no sense"
                 f" ({error}); nothing was changed, look with: jqueue-archive verify",
@@ -172,19 +178,15 @@ class Moment:
 
     # What was before
 
-    def entries(
-        self, jobs: Iterable[tuple[int, Entry | None]], packs: Packs
+    def settled(
+        self, read: Iterable[tuple[int, Entry | None]], packs: Packs
     ) -> Iterator[tuple[int, Entry | None]]:
-        """Yield these jobs as they were, in their order.
-
-        Beside each stands what the journal says of it, None: what its file says.
-        """
-        rest = iter(jobs)
+        """Yield jobs as they were, in the order in which `read` reads them as they are."""
+        rest = iter(read)
         while batch := list(islice(rest, BATCH_JOBS)):
-            read = [(job, known or opening.load(self._disk, job, packs)) for job, known in batch]
             # After the files: whatever they show has its record in the journal by now.
             self.advance()
-            for job, entry in read:
+            for job, entry in batch:
                 yield job, self._entry(job, packs) if job in self._later else entry
 
     def _entry(self, job: int, packs: Packs) -> Entry | None:
@@ -201,16 +203,16 @@ class Moment:
             # The record was cut off, and another stands in its place.
             self._begin()
             self.advance()
-        raise QueueFailed(f"{self._disk.path}: the queue changes too fast to be read from outside")
+        raise QueueFailed(f"{self.disk.path}: the queue changes too fast to be read from outside")
 
     def _document(self, job: int, place: _Before) -> Document | None:
         at, documents = self._record
         if at != (place.number, place.offset):
             name = segment_path(place.number)
             try:
-                line = self._disk.read_range(name, place.offset, place.size)
+                line = self.disk.read_range(name, place.offset, place.size)
             except FileNotFoundError as error:
-                raise dropped(self._disk, place.number) from error
+                raise dropped(self.disk, place.number) from error
             value = decode_line(line[:-1], self._seeds[place.number]) or {}
             documents = {document["id"]: document for document in value.get("base", ())}
             self._record = ((place.number, place.offset), documents)
@@ -218,7 +220,7 @@ class Moment:
 
     def _archived(self, job: int, packs: Packs) -> Entry:
         try:
-            document = opening.read_archived(self._disk, job, packs)
+            document = opening.read_archived(self.disk, job, packs)
         except opening.Damaged:
             return opening.QUARANTINED
         if document is None:
@@ -231,11 +233,11 @@ class Moment:
         """Return what older segments say of the jobs that were pruned since; once for all."""
         wanted = {job for job, before in self._later.items() if isinstance(before, _Archived)}
         kept: dict[int, Document] = {}
-        for number in reversed(segment_numbers(self._disk)):
+        for number in reversed(segment_numbers(self.disk)):
             if number >= self._number or not wanted:
                 continue
             try:
-                segment = read_segment(self._disk, number)
+                segment = read_segment(self.disk, number)
                 said = Replayed({}, {number: set()})
                 for found in segment.records:
                     replay_record(said, number, found, None)

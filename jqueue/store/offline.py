@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from jqueue.errors import QueueCorrupt, QueueFailed
 from jqueue.job.change import Archived, Pruned, Quarantined, decode_change, touched_job
@@ -24,7 +24,7 @@ from jqueue.job.state import Entry, Key, Place, is_open
 from jqueue.store import opening
 from jqueue.store.disk import Disk, QuietDisk
 from jqueue.store.lock import is_owned
-from jqueue.store.moment import Moment
+from jqueue.store.moment import Anchor, Moment
 from jqueue.store.packed import Packs
 from jqueue.store.past import Reach, find_moment, reach
 from jqueue.store.segment import Journal
@@ -33,6 +33,14 @@ ATTEMPTS: Final = 20
 """A live owner may retire segments while they are read; then reading starts over."""
 STAMPED_JOBS: Final = 16
 """A transaction of more jobs has no file before the watermark names it: none is looked for."""
+
+
+class Listed(NamedTuple):
+    """The jobs of one archive directory: those live, and those that had a file in it just now."""
+
+    jobs: list[int]
+    live: set[int]
+    loose: set[int]
 
 
 class OfflineQueue:
@@ -90,11 +98,12 @@ class OfflineQueue:
         self.found = opening.find(self.disk, bound=self._bound if self.owned else None)
         journal, lsn = self.found.journal, self.found.last_lsn
         if journal is None:
-            self.moment = Moment(self.disk, 0, 0)
+            self.moment = Moment(self.disk, Anchor(0, 0))
             return self.found
         newest = journal.newest
         whole = newest.bad_offset is None and lsn >= journal.last_lsn
-        self.moment = Moment(self.disk, lsn, newest.number, newest.size if whole else None)
+        anchor = Anchor(lsn, newest.number, newest.size if whole else None)
+        self.moment = Moment(self.disk, anchor)
         if self.owned and self.found.index is None:
             opening.rebuild(self.disk, self.found, self._scanned(), self._find_job)
         return self.found
@@ -145,7 +154,7 @@ class OfflineQueue:
         if lsn >= self.lsn:
             return
         self.lsn = self.found.last_lsn = lsn
-        self.moment = Moment(self.disk, lsn, number)
+        self.moment = Moment(self.disk, Anchor(lsn, number))
         # What else is derived from jobs is known of the present only.
         for key in [key for key in self.found.values if type(key) is not int]:
             del self.found.values[key]
@@ -173,7 +182,8 @@ class OfflineQueue:
 
         An archived job that was pruned since, and whose document no kept segment holds, has none.
         """
-        return self.moment.entries(((job, self.known(job)) for job in jobs), self.packs)
+        read = ((job, self.known(job) or opening.load(self.disk, job, self.packs)) for job in jobs)
+        return self.moment.settled(read, self.packs)
 
     def known(self, job: int) -> Entry | None:
         """Return what the journal says of a job; None leaves it to its file."""
@@ -189,34 +199,37 @@ class OfflineQueue:
 
     def job_ids(self, *, archived: bool = False) -> list[int]:
         """Return the IDs of all live (and archived) jobs, ascending."""
-        return list(self.numbers(archived=archived))
-
-    def numbers(self, *, archived: bool = False) -> Iterator[int]:
-        """Yield the IDs of all live (and archived) jobs, ascending.
-
-        Of the archived ones one directory's are held at a time.
-        """
+        if archived:
+            return [job for listed in self.by_directory() for job in listed.jobs]
         names = map(parse_job_file_name, self.disk.names())
         found: set[int] = {job for job in names if job is not None}
-        values, damaged = self.found.values, self.found.damaged
-        known = sorted(key for key in values if type(key) is int and key not in damaged)
-        if not archived:
-            yield from sorted(self._adjust(found, known, None, archived=False))
-            return
-        live = sorted(found)
+        self._adjust(found, self._known_jobs(), None, archived=False)
+        return sorted(found)
+
+    def by_directory(self) -> Iterator[Listed]:
+        """Yield all live and archived jobs by the archive directory they belong to, ascending."""
+        live = self.job_ids()
+        known = self._known_jobs()
         listed = set(opening.archive_numbers(self.disk))
         self.moment.advance()
         later = [job for job, _ in self.moment.places()]
         directories = {job // ARCHIVE_DIVISOR for job in (*live, *known, *later)}
         for number in sorted(listed | directories):
-            found = set(_within(live, number))
+            here = set(_within(live, number))
+            loose, found = set[int](), set(here)
             if number in listed:
+                loose = opening.named_in(self.disk, f"archive/{number}")
                 found |= opening.archived_in(self.disk, number, self.packs)
-            yield from sorted(self._adjust(found, _within(known, number), number, archived=True))
+            self._adjust(found, _within(known, number), number, archived=True)
+            yield Listed(sorted(found), here, loose)
+
+    def _known_jobs(self) -> list[int]:
+        values, damaged = self.found.values, self.found.damaged
+        return sorted(key for key in values if type(key) is int and key not in damaged)
 
     def _adjust(
         self, found: set[int], known: Iterable[int], directory: int | None, *, archived: bool
-    ) -> set[int]:
+    ) -> None:
         """Put the jobs into `found` that were there at the moment, and take the others out."""
         for job in known:
             opening.list_job(found, job, self.found.values[job], archived=archived)
@@ -226,7 +239,6 @@ class OfflineQueue:
                 found.add(job)
             else:
                 found.discard(job)
-        return found
 
     def open_ids(self) -> list[int]:
         """Return the IDs of all unfinished jobs, ascending."""

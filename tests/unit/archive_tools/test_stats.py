@@ -110,7 +110,7 @@ def test_the_same_statistics_come_from_one_process_and_from_many(tmp_path, monke
     (tmp_path / "job-90").write_text("{")
     with OfflineQueue(tmp_path) as queue:
         jobs = list(seek_all(queue))
-        alone = count_jobs(read_jobs(queue.disk, jobs))
+        alone = count_jobs(read_jobs(queue.moment, jobs))
         monkeypatch.setattr(parallel, "FEW", 10)
         monkeypatch.setattr(parallel, "CHUNK", 10)
         together = Stats()
