@@ -12,6 +12,7 @@ from archive_tools.commands.info import info
 from archive_tools.commands.listing import list_jobs
 from archive_tools.commands.packing import pack, unpack
 from archive_tools.commands.pruning import prune
+from archive_tools.commands.repairing import repair
 from archive_tools.commands.report import report
 from archive_tools.commands.stats import stats
 from archive_tools.commands.timeline import timeline
@@ -25,6 +26,7 @@ COMMANDS = (
     tree,
     stats,
     verify,
+    repair,
     timeline,
     report,
     export,

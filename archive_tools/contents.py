@@ -150,13 +150,20 @@ def _misplaced(queue: OfflineQueue) -> list[str]:
 def _quarantined(queue: OfflineQueue) -> list[str]:
     if not queue.disk.is_dir(QUARANTINE):
         return []
-    return [f"{QUARANTINE}/{name}" for name in sorted(queue.disk.names(QUARANTINE))]
+    found = []
+    for name in sorted(queue.disk.names(QUARANTINE)):
+        path = f"{QUARANTINE}/{name}"
+        if queue.disk.is_dir(path):  # of a repair
+            found += [f"{path}/{inner}" for inner in sorted(queue.disk.names(path))]
+        else:
+            found.append(path)
+    return found
 
 
 def _raw(queue: OfflineQueue, path: str, live: set[int]) -> Unreadable:
     directory, _, name = path.rpartition("/")
     job = parse_job_file_name(name)
-    if directory == QUARANTINE or job is None:
+    if directory.startswith(QUARANTINE) or job is None:
         reason = "set aside in quarantine"
     elif directory and archive_dir(job) != directory:
         reason = f"in the wrong archive directory, not {archive_dir(job)}"

@@ -27,7 +27,9 @@ from jqueue.store.journal import Journal
 from jqueue.store.segment import JOURNAL
 
 _FILE: Final = re.compile(
-    r"job-[0-9]+|archive/[0-9]+/job-[0-9]+|quarantine/[A-Za-z0-9_][A-Za-z0-9._-]{0,200}", re.ASCII
+    r"job-[0-9]+|archive/[0-9]+/job-[0-9]+"
+    r"|quarantine/(repair-[0-9]{1,9}/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,200}",
+    re.ASCII,
 )
 
 
@@ -121,7 +123,8 @@ def _write_raw(item: Unreadable, disk: Disk, made: set[str]) -> None:
 def _create(disk: Disk, path: str, data: bytes, made: set[str]) -> None:
     directory = path.rpartition("/")[0]
     if directory and directory not in made:
-        disk.mkdir(directory, exist_ok=True)
+        for parent in (directory.partition("/")[0], directory):
+            disk.mkdir(parent, exist_ok=True)
         made.add(directory)
     try:
         disk.create(path, data)

@@ -36,8 +36,10 @@ Place = tuple[str, int, bool]
 """Path, job, archived."""
 
 
-def verify(path: Path) -> list[Finding]:
+def verify(path: Path, *, owned: bool | None = None) -> list[Finding]:
     """Return every finding; an empty list is a healthy queue.  Changes nothing.
+
+    `owned` says whether another process changes it meanwhile; None: look who holds the lock.
 
     Raises QueueFailed if there is no directory to read.
     """
@@ -48,13 +50,13 @@ def verify(path: Path) -> list[Finding]:
             opening.check_version(disk)
         except FormatTooNew as error:
             return [found("format", "version", str(error))]
-        return _Verification(disk).run()
+        return _Verification(disk, owned=owned).run()
 
 
 class _Verification:
-    def __init__(self, disk: QuietDisk) -> None:
+    def __init__(self, disk: QuietDisk, *, owned: bool | None) -> None:
         self.disk = disk
-        self.owned = is_owned(disk.path)
+        self.owned = is_owned(disk.path) if owned is None else owned
         self.journal = JournalFacts()
         self.has_journal = opening.has_journal(disk)
         self.relations = Relations()

@@ -171,6 +171,9 @@ class Disk(Protocol):
     def unlink(self, path: str) -> None:
         """Remove a name of a file."""
 
+    def set_mode(self, path: str, mode: int) -> None:
+        """Give a regular file or a directory ("": the queue's own) these rights, durably."""
+
     def mkdir(self, path: str, *, exist_ok: bool = False) -> None:
         """Make a directory, not synced; its entry needs a `sync_dir` of the parent."""
 
@@ -495,6 +498,18 @@ class RealDisk(Disk):
                 raise
         else:
             os.fchmod(self._directory(path).fd, directory_mode(self.file_mode))
+
+    def set_mode(self, path: str, mode: int) -> None:
+        if not path or self.is_dir(path):
+            os.fchmod(self._directory(path).fd, mode)
+            os.fsync(self._directory(path).fd)
+            return
+        fd, _ = self._open_regular(path, _READ)
+        try:
+            os.fchmod(fd, mode)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
     # Durability
 

@@ -33,6 +33,8 @@ from jqueue.store.segment import JOURNAL, Journal, read_journal
 _log = logging.getLogger(__name__)
 
 VERSION: Final = "1"
+REPAIRING: Final = "repair "
+"""What stands in the version file, before a directory's name, while a repair is carried out."""
 MAX_JOB_BYTES: Final = 64 << 20
 """No job file is longer than a record, so none is read that is."""
 QUARANTINED: Final = Entry(None, Place.QUARANTINE, 0)
@@ -67,7 +69,10 @@ class Found:
 
 
 def check_version(disk: Disk) -> None:
-    """Raise FormatTooNew unless the directory is of the format that Ganeti and we know."""
+    """Raise FormatTooNew unless the directory is of the format that Ganeti and we know.
+
+    Raises QueueCorrupt in the middle of a repair.
+    """
     try:
         text = disk.read("version", 64).decode("ascii", "replace").strip()
     except FileNotFoundError:
@@ -76,6 +81,13 @@ def check_version(disk: Disk) -> None:
         text = str(error.strerror)
     if text != VERSION:
         path = str(disk.path / "version")
+        if text.startswith(REPAIRING):
+            plan = disk.path / text.removeprefix(REPAIRING) / "plan.json"
+            raise QueueCorrupt(
+                f"{path}: a repair was begun and not finished; finish it with: jqueue-archive"
+                f" repair {disk.path} --apply {plan}",
+                path=path,
+            )
         raise FormatTooNew(
             f"{path}: queue format {text!r}, this version knows {VERSION!r}; nothing was changed",
             path=path,
@@ -96,6 +108,13 @@ def find(
     journal that is missing, and `MovedOn`.
     """
     check_version(disk)
+    return read(disk, bound=bound, use_index=use_index)
+
+
+def read(
+    disk: Disk, *, bound: Callable[[Journal, int], int] | None = None, use_index: bool = True
+) -> Found:
+    """Return the same whatever the version file says."""
     if not has_journal(disk):
         found = Found({})
         _scan(disk, found)
@@ -237,12 +256,13 @@ def _scan(disk: Disk, found: Found) -> None:
         path = str(disk.path / JOURNAL)
         raise QueueCorrupt(
             f"{path}: the journal is missing, though job files reflect LSN {stamped}; nothing was"
-            " changed, look with: jqueue-archive verify",
+            " changed, look with: jqueue-archive verify,"
+            " mend with: jqueue-archive repair",
             path=path,
             lsn=stamped,
         )
     values["serial"] = max(
-        highest, _highest_archived(disk), _serial_file(disk), values.get("serial") or 0
+        highest, _highest_archived(disk), serial_file(disk), values.get("serial") or 0
     )
     if found.journal is None:
         for flag in ("drain", "pause"):
@@ -459,7 +479,7 @@ def _highest_archived(disk: Disk) -> int:
     return 0
 
 
-def _serial_file(disk: Disk) -> int:
+def serial_file(disk: Disk) -> int:
     """Return the number in the serial file.
 
     A lost, negative or foreign one counts as 0 and is said.

@@ -14,12 +14,12 @@ import os
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from jqueue.job import jsonio
 from jqueue.job.document import check_document
 from jqueue.job.ids import ARCHIVE_DIVISOR, archive_dir, job_file_name, parse_job_file_name
-from jqueue.store.disk import TEMP_NAME, AppendFile, Disk
+from jqueue.store.disk import TEMP_NAME, Disk
 from jqueue.store.packed import (
     FOOTER_BYTES,
     PACK_FORMAT,
@@ -176,7 +176,7 @@ class Packer:
         temp = f"archive/{number}/{_TEMP}-{os.urandom(8).hex()}"
         file = self._disk.append(temp, create=True)
         try:
-            count = _write_pack(file, number, files)
+            count = write_pack(file, number, files, os.urandom(8).hex())
             file.sync()
         except BaseException:
             file.close()
@@ -205,8 +205,20 @@ class Packer:
                     self._disk.unlink(f"{directory}/{name}")
 
 
-def _write_pack(file: AppendFile, number: int, files: Iterable[tuple[int, bytes]]) -> int:
-    generation = os.urandom(8).hex()
+class Sink(Protocol):
+    """What a pack is written to: it grows at its end."""
+
+    size: int
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+
+
+def write_pack(file: Sink, number: int, files: Iterable[tuple[int, bytes]], generation: str) -> int:
+    """Write a pack of these files, ascending by job, to an empty `file`; return how many.
+
+    `generation` is 16 hexadecimal digits that no other pack has.
+    """
     start = seed(generation)
     header = {"format": PACK_FORMAT, "generation": generation, "pack": number}
     file.write(encode_line(header, PACK_SEED))

@@ -73,7 +73,8 @@ def resume(
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise QueueCorrupt(
                 f"{segment.path}: the record of LSN {found.lsn} at offset {found.offset} makes no"
-                f" sense ({error}); nothing was changed, look with: jqueue-archive verify",
+                f" sense ({error}); nothing was changed, look with: jqueue-archive verify,"
+                " mend with: jqueue-archive repair",
                 path=segment.path,
                 offset=found.offset,
                 lsn=found.lsn,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from jqueue.errors import FormatTooNew, QueueCorrupt
-from jqueue.store.disk import Disk
+from jqueue.store.disk import Disk, FileTooLarge, NotRegular
 from jqueue.store.record import (
     FORMAT,
     MAX_RECORD_BYTES,
@@ -151,7 +151,8 @@ def parse_header(data: bytes, number: int, path: str) -> tuple[Header, int]:
     if header is None or header.segment != number:
         raise QueueCorrupt(
             f"{path}: the segment's header is damaged; nothing was changed,"
-            " look with: jqueue-archive verify",
+            " look with: jqueue-archive verify,"
+            " mend with: jqueue-archive repair",
             path=path,
             offset=0,
         )
@@ -265,7 +266,8 @@ def read_journal(disk: Disk) -> Journal:
         path = str(disk.path / JOURNAL)
         raise QueueCorrupt(
             f"{path}: no segment is there, and a journal always has one; nothing was changed,"
-            " look with: jqueue-archive verify",
+            " look with: jqueue-archive verify,"
+            " mend with: jqueue-archive repair",
             path=path,
         )
     # Before the segments: a reader beside an owner must not hold a later claim against them.
@@ -288,7 +290,8 @@ def _older(disk: Disk, after: Segment, numbers: set[int]) -> Segment:
     if number not in numbers:
         raise QueueCorrupt(
             f"{path}: the segment is missing, it held records before LSN {first} that no job file"
-            " reflects; nothing was changed, look with: jqueue-archive verify",
+            " reflects; nothing was changed, look with: jqueue-archive verify,"
+            " mend with: jqueue-archive repair",
             path=path,
             lsn=first - 1,
         )
@@ -321,7 +324,8 @@ def _corrupt(segment: Segment, evidence: str) -> QueueCorrupt:
     offset = segment.bad_offset if segment.bad_offset is not None else segment.size
     return QueueCorrupt(
         f"{segment.path}: the record of LSN {lsn} at offset {offset} is damaged or missing, though"
-        f" {evidence}; nothing was changed, look with: jqueue-archive verify",
+        f" {evidence}; nothing was changed, look with: jqueue-archive verify,"
+        " mend with: jqueue-archive repair",
         path=segment.path,
         offset=offset,
         lsn=lsn,
@@ -335,7 +339,7 @@ def read_watermark(disk: Disk) -> int:
     """
     try:
         line = disk.read(WATERMARK, 4096)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotRegular, FileTooLarge):
         return 0
     # The checkpointer pads it to its fixed width.
     value = decode_line(line.rstrip(), 0)

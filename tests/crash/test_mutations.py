@@ -9,32 +9,17 @@ from jqueue.errors import JQueueError
 from jqueue.store.directory import DirectoryStore
 from jqueue.store.disk import RealDisk
 from jqueue.store.offline import OfflineQueue
-from tests.crash.workload import SEGMENT_BYTES, TRANSACTIONS, open_store, state_of
+from tests.crash.mutations import files_of, make_queue
+from tests.crash.workload import state_of
 
 pytestmark = pytest.mark.damages
-
-HINTS = {"lock", "owner"}
 
 
 @pytest.fixture(scope="module", params=["closed", "killed"])
 def healthy(request, tmp_path_factory):
     """A small queue with history, archived jobs, children, keys; closed cleanly or left behind."""
     path = tmp_path_factory.mktemp("queue") / "q"
-    path.mkdir()
-    disk = RealDisk(path)
-    store = open_store(disk, segment_bytes=SEGMENT_BYTES)
-    for at, transaction in enumerate(TRANSACTIONS):
-        store.commit(transaction)
-        if at % 6 == 5:
-            store.checkpoint()
-    if request.param == "closed":
-        store.close()
-    else:
-        store.checkpointer._write_files()
-        store.ledger.mark()
-        store.journal.close()
-        disk.close()
-    (path / "journal/reserve").unlink(missing_ok=True)
+    make_queue(path, request.param)
     assert verify(path) == []
     return path
 
@@ -80,11 +65,6 @@ class Judge:
             )
         except (JQueueError, OSError):
             return False
-
-
-def files_of(path):
-    found = [file for file in sorted(path.rglob("*")) if file.is_file()]
-    return [file for file in found if file.name not in HINTS]
 
 
 @pytest.mark.parametrize("share", range(8))

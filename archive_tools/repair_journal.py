@@ -1,0 +1,470 @@
+"""What a damaged journal still says: every whole record, and where some are missing.
+
+Nothing is reordered: records count in the order of their LSNs, and a hole stays a hole.  A segment
+stands by itself (FORMAT.md), so each is replayed alone, the newest first, and the newest that
+mentions a job says how the job is.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from jqueue.errors import FormatTooNew
+from jqueue.job.change import (
+    Archived,
+    Change,
+    Document,
+    KeyDropped,
+    KeySet,
+    Submitted,
+    decode_change,
+    touched_job,
+)
+from jqueue.job.state import KEY_LIFETIME_S, Entry, Layer, Place, apply
+from jqueue.store.disk import Disk
+from jqueue.store.record import (
+    FORMAT,
+    HEADER_SEED,
+    Header,
+    decode_header,
+    decode_line,
+    decode_within,
+    seed,
+)
+from jqueue.store.replay import ABSOLUTE, Replayed
+from jqueue.store.segment import (
+    MAX_SEGMENT_BYTES,
+    Found,
+    read_watermark,
+    segment_numbers,
+    segment_path,
+)
+
+_GENERATION: Final = re.compile(rb'"generation":"([0-9a-f]{16})"')
+_NAMED: Final = re.compile(rb'"(?:job|id)":([0-9]{1,18})')
+_AGREEING: Final = 2
+"""So many records with one checksum seed are no accident: 1 in 2^32."""
+_VOTERS: Final = 32
+_SMALL: Final = 1 << 16
+_BODY: Final = len(b"01234567 ")
+_NONSENSE: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+
+
+class Bad(NamedTuple):
+    """Bytes of a segment that are no whole record, and the jobs that they still name."""
+
+    path: str
+    offset: int
+    size: int
+    jobs: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Salvaged:
+    """All that one segment still holds, its records by LSN."""
+
+    path: str
+    number: int
+    header: Header | None
+    records: dict[int, Found] = field(default_factory=dict)
+    bad: list[Bad] = field(default_factory=list)
+    mended: list[tuple[int, int]] = field(default_factory=list)
+    """LSN and offset of records with one flipped bit, which their checksum tells."""
+    twice: list[int] = field(default_factory=list)
+    """LSNs that stand there twice with different content; the first counts."""
+
+    @property
+    def first_lsn(self) -> int:
+        """Return the LSN that it begins with, as far as is known."""
+        return self.header.first_lsn if self.header else min(self.records, default=0)
+
+    def said(self, name: str) -> int:
+        """Return the highest `durable` or `reflects` that header and records say."""
+        highest = _count(getattr(self.header, name)) if self.header else 0
+        said = (_count(found.value.get(name)) for found in self.records.values())
+        return max(highest, max(said, default=0))
+
+
+def salvage(data: bytes, name: int, path: str) -> Salvaged:
+    """Return what the bytes of the segment file of number `name` still hold.
+
+    Raises FormatTooNew: what a newer version wrote is not ours to judge.
+    """
+    end = data.find(b"\n") + 1 or len(data)
+    header = decode_header(data[: end - 1])
+    mended = None if header else mend(data[: end - 1], HEADER_SEED)
+    if mended is not None:
+        header = decode_header(mended)
+    if header is not None and header.format > FORMAT:
+        raise FormatTooNew(f"{path}: journal format {header.format}; install the newer version")
+    start = seed(header.generation) if header else _find_seed(data)
+    found = Salvaged(path, header.segment if header else name, header)
+    if mended is not None:
+        found.mended.append((0, 0))
+    if header is None:
+        found.bad.append(Bad(path, 0, end, ()))
+    if start is not None:
+        _read(found, data, end, start)
+    elif end < len(data):
+        found.bad.append(Bad(path, end, len(data) - end, _named(data[end:])))
+    return found
+
+
+def _read(found: Salvaged, data: bytes, offset: int, start: int) -> None:
+    while offset < len(data):
+        end = data.find(b"\n", offset)
+        end = len(data) if end < 0 else end
+        line = data[offset:end]
+        value = decode_line(line, start)
+        if value is not None and isinstance(value.get("lsn"), int):
+            _keep(found, Found(offset, value["lsn"], value, len(line) + 1))
+        elif (record := _mended(line, start)) is not None:
+            found.mended.append((record["lsn"], offset))
+            _keep(found, Found(offset, record["lsn"], record, len(line) + 1))
+        else:
+            found.bad.append(Bad(found.path, offset, len(line), _named(line)))
+            for inside, record in decode_within(line, start):
+                _keep(found, Found(offset + inside, record["lsn"], record, 0))
+        offset = end + 1
+
+
+def _mended(line: bytes, start: int) -> dict[str, Any] | None:
+    whole = mend(line, start)
+    record = None if whole is None else decode_line(whole, start)
+    return record if record is not None and isinstance(record.get("lsn"), int) else None
+
+
+def mend(line: bytes, start: int) -> bytes | None:
+    """Return a line of which one bit was flipped as it was; None for any other damage.
+
+    A flipped bit changes the checksum in a way that tells which one it was: of 500,000 bits one is
+    taken for another once in 8,000 times, and then the line is hardly a record still.
+    """
+    if not _BODY < len(line) < _SMALL:
+        return None
+    body = line[_BODY:]
+    actual = b"%08x " % zlib.crc32(body, start)
+    if sum((a ^ b).bit_count() for a, b in zip(actual, line[:_BODY], strict=True)) == 1:
+        return actual + body
+    try:
+        wanted = int(line[: _BODY - 1], 16) ^ int(actual, 16)
+    except ValueError:
+        return None
+    effects = [_TABLE[1 << bit] for bit in range(8)]
+    for at in range(len(body) - 1, -1, -1):
+        if wanted in effects:
+            changed = bytearray(line)
+            changed[_BODY + at] ^= 1 << effects.index(wanted)
+            return bytes(changed)
+        effects = [effect >> 8 ^ _TABLE[effect & 0xFF] for effect in effects]
+    return None
+
+
+def _keep(found: Salvaged, record: Found) -> None:
+    known = found.records.setdefault(record.lsn, record)
+    if known.value != record.value:
+        found.twice.append(record.lsn)
+
+
+def _named(data: bytes) -> tuple[int, ...]:
+    return tuple(sorted({int(match[1]) for match in _NAMED.finditer(data)}))
+
+
+def _find_seed(data: bytes) -> int | None:
+    """Return the checksum seed of a segment whose header is damaged, from its records.
+
+    A CRC runs backward as well as forward: each whole record tells the seed that it was begun with,
+    and damaged ones each tell another.
+    """
+    lines = [line for line in data.split(b"\n")[1:] if _BODY < len(line) < _SMALL]
+    votes: Counter[int] = Counter()
+    for line in lines[:_VOTERS]:
+        with_seed = _seed_of(line)
+        if with_seed is not None:
+            votes[with_seed] += 1
+    best, count = votes.most_common(1)[0] if votes else (0, 0)
+    if count >= _AGREEING:
+        return best
+    legible = _GENERATION.search(data[:4096])
+    if legible and count and votes[seed(legible[1].decode())]:
+        return seed(legible[1].decode())
+    return None
+
+
+def _seed_of(line: bytes) -> int | None:
+    try:
+        crc = int(line[:8], 16) ^ 0xFFFFFFFF
+    except ValueError:
+        return None
+    for byte in reversed(line[_BODY:]):
+        at = _BY_TOP[crc >> 24]
+        crc = ((crc ^ _TABLE[at]) << 8 & 0xFFFFFFFF) | (at ^ byte)
+    return crc ^ 0xFFFFFFFF
+
+
+def _make_table() -> list[int]:
+    # The CRC of one byte, without the inversions around it, is the table's entry.
+    return [zlib.crc32(bytes([at ^ 0xFF])) ^ 0xFFFFFFFF ^ 0x00FFFFFF for at in range(256)]
+
+
+_TABLE: Final = _make_table()
+_BY_TOP: Final = {entry >> 24: at for at, entry in enumerate(_TABLE)}
+
+
+class Word(NamedTuple):
+    """The journal's last word about a job.
+
+    `entry` is None where its changes are known, but not what they changed.  `sure`: no record that
+    is missing can have changed the job after what the word rests on.
+    """
+
+    entry: Entry | None
+    lsn: int
+    sure: bool
+
+
+class JournalEvidence:
+    """What all segments say together."""
+
+    def __init__(self, disk: Disk) -> None:
+        """Read every segment; raises FormatTooNew or OSError."""
+        self.names = segment_numbers(disk) if disk.is_dir("journal") else []
+        self.segments = self._segments(disk)
+        self.watermark = read_watermark(disk)
+        self.mode = next((s.header.mode for s in self.segments[::-1] if s.header), "full")
+        self.reflects = max((s.said("reflects") for s in self.segments), default=0)
+        self.serial = 0
+        self.flags: dict[str, tuple[Any, int]] = {}
+        """Drain and pause: the last word and the LSN that said it."""
+        self.keyed: list[tuple[int, KeySet | KeyDropped | tuple[str, float]]] = []
+        """Changes of the users' keys, and the archiving of a job with one, by LSN."""
+        self.transactions: list[tuple[str, int]] = []
+        self.nonsense: list[tuple[str, int, str]] = []
+        self._cut()
+        self.end = self._find_end()
+        self.holes = self._find_holes()
+
+    def _segments(self, disk: Disk) -> list[Salvaged]:
+        best: dict[int, Salvaged] = {}
+        for number in self.names:
+            path = segment_path(number)
+            found = salvage(disk.read(path, MAX_SEGMENT_BYTES), number, path)
+            other = best.get(found.number)
+            if other is None or _rank(found) > _rank(other):
+                best[found.number] = found
+        return [best[number] for number in sorted(best)]
+
+    def _cut(self) -> None:
+        """Let go of records that the next segment holds, or that were cut off before it began."""
+        first = None
+        for segment in reversed(self.segments):
+            if first is not None:
+                for lsn in [lsn for lsn in segment.records if lsn >= first]:
+                    del segment.records[lsn]
+            if segment.first_lsn:
+                first = segment.first_lsn
+
+    def _find_end(self) -> int:
+        """Return the LSN of the last record that counts.
+
+        All that anything says was durable counts, and what follows it without a gap.
+        """
+        end = self.watermark if self.mode != "process" else 0
+        for segment in self.segments:
+            end = max(end, segment.said("durable"), segment.said("reflects"), segment.first_lsn - 1)
+        there = {lsn for segment in self.segments for lsn in segment.records}
+        while end + 1 in there:
+            end += 1
+        return end
+
+    def _find_holes(self) -> list[tuple[int, int]]:
+        there = sorted({lsn for s in self.segments for lsn in s.records if lsn <= self.end})
+        first = min((s.first_lsn for s in self.segments if s.first_lsn), default=self.end + 1)
+        holes = []
+        for lsn in [*there, self.end + 1]:
+            if lsn > first:
+                holes.append((first, lsn - 1))
+            first = lsn + 1
+        return holes
+
+    def hole_after(self, lsn: int) -> bool:
+        """Say whether a record that came after `lsn` is missing."""
+        return any(last > lsn for _, last in self.holes)
+
+    def words(
+        self, stamp: Callable[[int], int], load: Callable[[int], Entry | None]
+    ) -> Iterator[tuple[int, Word]]:
+        """Yield each mentioned job with the last word about it, newest segments first.
+
+        `stamp` gives the LSN that the best file of a job reflects (-1: none), `load` what it holds:
+        where a record is missing, a file that was written later knows what it changed.
+        """
+        seen: set[int] = set()
+        for segment in reversed(self.segments):
+            replay = _Replay(self, segment, stamp, load)
+            replay.run()
+            for job, word in replay.words():
+                if job not in seen:
+                    seen.add(job)
+                    yield job, word
+
+    def keys(self, indexed: dict[str, Any], since: int) -> dict[str, Any]:
+        """Return the users' keys; `indexed` are those of an index, as of LSN `since`."""
+        keys = dict(indexed)
+        for lsn, change in sorted(self.keyed, key=lambda pair: pair[0]):
+            if lsn <= since:
+                continue
+            if isinstance(change, KeySet):
+                keys[f"key/{change.key}"] = {"jobs": change.jobs, "digest": change.digest}
+            elif isinstance(change, KeyDropped):
+                keys.pop(f"key/{change.key}", None)
+            elif f"key/{change[0]}" in keys:
+                named = keys[f"key/{change[0]}"]
+                keys[f"key/{change[0]}"] = {**named, "until": change[1] + KEY_LIFETIME_S}
+        return keys
+
+
+def _rank(segment: Salvaged) -> tuple[int, bool, bool]:
+    own = segment.path == segment_path(segment.number)
+    return len(segment.records), segment.header is not None, own
+
+
+class _Replay:
+    """One segment, replayed alone, over the holes in it."""
+
+    def __init__(
+        self,
+        journal: JournalEvidence,
+        segment: Salvaged,
+        stamp: Callable[[int], int],
+        load: Callable[[int], Entry | None],
+    ) -> None:
+        self._journal = journal
+        self._segment = segment
+        self._stamp = stamp
+        self._load = load
+        self._state = Replayed({})
+        self._exact: dict[int, int] = {}
+        """The LSN as of which a job's document was certain; -1: never."""
+        self._mentioned: dict[int, int] = {}
+        self._flags: dict[str, tuple[Any, int]] = {}
+        self._hole = 0
+
+    def run(self) -> None:
+        journal, segment = self._journal, self._segment
+        if segment.header:
+            journal.serial = max(journal.serial, _count(segment.header.serial))
+            for name in ("drain", "pause"):
+                self._flags[name] = (getattr(segment.header, name), segment.first_lsn - 1)
+        expected = segment.first_lsn
+        for lsn in sorted(segment.records):
+            if lsn > journal.end:
+                break
+            if lsn > expected:
+                self._hole = lsn - 1
+            expected = lsn + 1
+            try:
+                self._record(segment.records[lsn])
+            except _NONSENSE as error:
+                journal.nonsense.append((segment.path, lsn, str(error)))
+                journal.holes.append((lsn, lsn))
+                self._hole = lsn
+        for name, said in self._flags.items():
+            journal.flags.setdefault(name, said)
+
+    def words(self) -> Iterator[tuple[int, Word]]:
+        for job, lsn in self._mentioned.items():
+            entry = self._state.values.get(job)
+            sure = not self._journal.hole_after(self._exact.get(job, -1))
+            yield job, Word(entry if isinstance(entry, Entry) else None, lsn, sure)
+
+    def _record(self, found: Found) -> None:
+        value, lsn, values = found.value, found.lsn, self._state.values
+        changes = [decode_change(change) for change in value["changes"]]
+        for document in value.get("base", ()):
+            job = document["id"]
+            if job not in self._exact:
+                values[job] = Entry(document, Place.LIVE, document.get("lsn", 0))
+                self._exact[job] = lsn - 1
+        for change in changes:
+            self._change(change, lsn)
+        if "reflects" in value:
+            for name in ("drain", "pause"):
+                self._flags[name] = (value.get(name), lsn)
+            self._journal.serial = max(self._journal.serial, _count(value.get("serial")))
+        if value.get("tx"):
+            self._journal.transactions.append((value["tx"], lsn))
+
+    def _change(self, change: Change, lsn: int) -> None:
+        job = touched_job(change)
+        if job is not None:
+            self._journal.serial = max(self._journal.serial, job)
+            self._mentioned[job] = lsn
+            if isinstance(change, Submitted):
+                self._exact[job] = lsn
+            elif self._file_knows(job, lsn):
+                return
+        elif isinstance(change, KeySet | KeyDropped):
+            self._journal.keyed.append((lsn, change))
+        layer = Layer(self._state, lsn)
+        try:
+            apply(layer, change)
+        except _NONSENSE:
+            if job is None:
+                raise
+            # What the change was made to stood in a record that is missing.
+            self._exact[job] = -1
+            return
+        self._keep(layer)
+        if isinstance(change, Archived):
+            self._note_archived(change, lsn)
+
+    def _keep(self, layer: Layer) -> None:
+        for key, value in layer.new.items():
+            if isinstance(key, int):
+                self._state.values[key] = value
+            elif key in ABSOLUTE:
+                self._absolute(key, value, layer.lsn)
+
+    def _absolute(self, key: str, value: Any, lsn: int) -> None:
+        self._state.values[key] = value
+        if key == "serial":
+            self._journal.serial = max(self._journal.serial, _count(value))
+        else:
+            self._flags[key] = (value, lsn)
+
+    def _note_archived(self, change: Archived, lsn: int) -> None:
+        entry = self._state.values.get(change.job)
+        document: Document | None = entry.document if isinstance(entry, Entry) else None
+        if document and document.get("key") is not None:
+            self._journal.keyed.append((lsn, (document["key"], change.at)))
+
+    def _file_knows(self, job: int, lsn: int) -> bool:
+        """After a hole let a later file speak; return whether it reflects the change of `lsn` too.
+
+        A move to the archive is no change of the document, and no file's stamp tells of it.
+        """
+        if self._hole <= self._exact.get(job, -1) and job in self._exact:
+            return False
+        stamp = self._stamp(job)
+        known = self._state.values.get(job)
+        if stamp < (known.lsn if isinstance(known, Entry) else 0):
+            return False
+        entry = self._load(job) if stamp >= 0 else None
+        if entry is None:
+            return False
+        self._state.values[job] = Entry(entry.document, Place.LIVE, stamp)
+        self._exact[job] = stamp if stamp >= self._hole else -1
+        return stamp >= lsn
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+__all__ = ["Bad", "JournalEvidence", "Salvaged", "Word", "mend", "salvage"]
