@@ -7,23 +7,19 @@ from typing import Final
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.console.show import put_json_array
+from jqueue.console.show import put_json, put_json_array
 from jqueue.console.terminal import say
 from jqueue.console.values import DURATION, JOB_ID
 from jqueue.errors import WaitTimeout
 from jqueue.job.row import row_of
 from jqueue.job.snapshot import Job
-from jqueue.job.status import FINALIZED, JobStatus
+from jqueue.job.status import JobStatus
 
 EXIT_TIMEOUT: Final = 3
-POLL_S: Final = 0.25
-"""Between two counts of the unfinished jobs."""
-
-OPEN = frozenset(JobStatus) - FINALIZED
 
 
 @command("wait")
-@click.option("--idle", is_flag=True, help="Wait until no job is unfinished.")
+@click.option("--idle", is_flag=True, help="Wait until nothing runs or can start.")
 @click.option("--timeout", "timeout_s", type=DURATION, help="Give up then, with exit code 3.")
 @click.argument("ids", nargs=-1, type=JOB_ID, metavar="[ID]...")
 @pass_settings
@@ -67,18 +63,18 @@ def wait_for(settings: Settings, ids: Iterable[int], timeout_s: float | None) ->
 
 
 def wait_idle(settings: Settings, timeout_s: float | None) -> int:
-    """Wait until no job is unfinished and return the exit code."""
-    deadline = Deadline(timeout_s)
+    """Wait until nothing runs or can start, and return the exit code."""
     with settings.open() as queue:
-        while True:
-            unfinished = queue.count(statuses=OPEN)
-            if not unfinished:
-                return 0
-            left_s = deadline.left_s()
-            if left_s is not None and left_s <= 0:
-                say(f"{unfinished} jobs are unfinished after {timeout_s:g} s.")
-                return EXIT_TIMEOUT
-            time.sleep(POLL_S if left_s is None else min(left_s, POLL_S))
+        try:
+            left = queue.wait_idle(timeout_s)
+        except WaitTimeout as error:
+            say(f"{str(error).capitalize()}.")
+            return EXIT_TIMEOUT
+    if settings.as_json:
+        put_json({"unfinished": left})
+    elif left:
+        say(f"Idle, with {left} unfinished: jqueue explain ID says why one doesn't start.")
+    return 0
 
 
 class Deadline:

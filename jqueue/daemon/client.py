@@ -126,6 +126,13 @@ class Client:
         job = parse_job_id(id)
         return self._reach.wait("wait_change", _to_job, ready, timeout_s, id=job, lsn=lsn)
 
+    def wait_idle(self, timeout_s: float | None = None) -> int:
+        """Return, once nothing runs or will start by itself, how many jobs are unfinished.
+
+        Raises WaitTimeout, and QueueFailed when jobs are unfinished and nobody serves the queue.
+        """
+        return self._reach.wait_idle(timeout_s)
+
     def explain(self, id: int) -> list[dict[str, Any]]:
         """Say why a job is not running: a list of `{"reason", "text"}`."""
         return self._reach.read("explain", list, id=parse_job_id(id))

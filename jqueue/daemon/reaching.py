@@ -27,6 +27,7 @@ T = TypeVar("T")
 RETRY_FIRST_S: Final = 0.01
 RETRY_MAX_S: Final = 0.25
 """Between two tries of socket and lock."""
+UNFINISHED: Final = ("queued", "waiting", "running", "canceling")
 _CREATING: Final = frozenset({"submit", "submit_many", "drain", "pause"})
 """Verbs that mean something to a queue that isn't there yet."""
 
@@ -147,6 +148,35 @@ class Reach:
                     f"job {found.id}: nothing that was waited for within {timeout_s:g} s",
                     timeout_s=timeout_s,
                 )
+            time.sleep(delay_s if left_s is None else min(delay_s, left_s))
+            delay_s = min(delay_s * 2, RETRY_MAX_S)
+
+    def wait_idle(self, timeout_s: float | None) -> int:
+        """Let the owner say when the queue is idle; without one it is if no job is unfinished.
+
+        An owner that comes back within the client's own time is waited for.  Raises WaitTimeout,
+        and QueueFailed when none does.
+        """
+        now_s = time.monotonic
+        end_s = None if timeout_s is None else now_s() + max(timeout_s, 0.0)
+        reach_s, delay_s = now_s() + self.timeout_s, RETRY_FIRST_S
+        while True:
+            left_s = None if end_s is None else max(end_s - now_s(), 0.0)
+            try:
+                return int(self.ask("wait_idle", {"timeout_s": left_s}))
+            except Lost:
+                reach_s, delay_s = now_s() + self.timeout_s, RETRY_FIRST_S
+                continue
+            except NoOwner:
+                unfinished = self.without_owner.count(statuses=UNFINISHED)
+            if not unfinished:
+                return 0
+            if left_s is not None and left_s <= 0:
+                text = f"not idle within {timeout_s:g} s: {unfinished} unfinished"
+                raise WaitTimeout(text, timeout_s=timeout_s)
+            if now_s() >= reach_s:
+                text = f"{self.path}: nobody serves this queue, {unfinished} unfinished"
+                raise QueueFailed(f"{text}; start jqueue daemon, or jqueue run", path=self.path)
             time.sleep(delay_s if left_s is None else min(delay_s, left_s))
             delay_s = min(delay_s * 2, RETRY_MAX_S)
 

@@ -90,6 +90,11 @@ class Reactor:
             ticket = _Failed(error)
         self._begun.append((ticket, then))
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is begun that is not durable yet."""
+        return not self._begun and not self._outside
+
     def begin_submission(self, decide: Decide, then: Continuation) -> None:
         """Append like `begin`, in order, once the store has room for more."""
         self._outside.append((decide, then))

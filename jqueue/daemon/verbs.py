@@ -20,10 +20,11 @@ from jqueue.daemon.call import Call, GanetiCall
 from jqueue.daemon.connection import Connection, Slot
 from jqueue.daemon.facts import Facts
 from jqueue.daemon.ganeti import Methods
+from jqueue.daemon.idling import Idling
 from jqueue.daemon.reactor import Reactor
 from jqueue.daemon.streams import Stream, job_pieces
 from jqueue.daemon.watching import Watching
-from jqueue.errors import InvalidJob, JQueueError, MalformedQuery
+from jqueue.errors import InvalidJob, JQueueError, MalformedQuery, WaitTimeout
 from jqueue.execution.claims import Claims
 from jqueue.execution.executions import ClaimAnswer, Lock
 from jqueue.execution.explaining import explain
@@ -58,6 +59,7 @@ class Verbs:
         self.runner = runner
         self.claims = claims
         self.watching = Watching(reactor, core.store)
+        self.idling = Idling(reactor, runner)
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self.facts: Facts
         """What the owner knows of itself; set by it."""
@@ -167,6 +169,17 @@ class Verbs:
         self.watching.wait(
             call.slot, job, timeout_s, lambda found: found.finalized, self._waited(call)
         )
+
+    def do_wait_idle(self, call: Call, timeout_s: float | None = None) -> None:
+        def answer(found: int | WaitTimeout) -> None:
+            if isinstance(found, WaitTimeout):
+                call.fail(found)
+            else:
+                call.answer(found)
+
+        # Here what is no number is the peer's mistake; when the timer is armed it would be ours.
+        limit_s = None if timeout_s is None else 0.0 + timeout_s
+        self.idling.wait(call.slot, limit_s, answer)
 
     def do_wait_change(self, call: Call, id: Any, lsn: int, timeout_s: float | None = None) -> None:
         job = parse_job_id(id)

@@ -117,7 +117,7 @@ class Runner:
         for job, at in self.dispatcher.take_aged():
             self.loop.begin(age(job, at), self._aged)
         self._arm_due()
-        if self.on_idle is not None and not self.endings.executions and self._is_idle():
+        if self.on_idle is not None and self.is_idle:
             self.on_idle()
 
     def _judged(self, job: int, result: Result) -> None:
@@ -130,8 +130,10 @@ class Runner:
         if result.error is not None:
             _log.debug("not aged: %s", result.error)
 
-    def _is_idle(self) -> bool:
-        if self._resting is not None:
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs and, as far as was looked, nothing will start by itself."""
+        if self._dirty or self.endings.executions or self._resting is not None:
             return False
         paused = self.store.find("pause") is not None
         # Until an idle worker has looked for a job and found none, nobody knows that there is none.

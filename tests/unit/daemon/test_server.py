@@ -109,6 +109,7 @@ def test_what_cannot_be_understood_is_said_so_and_the_connection_closed(queue, p
         ("job", {"id": 10**19}, "InvalidJob"),
         ("wait", {"id": 77}, "JobNotFound"),
         ("wait", {"id": [1]}, "InvalidJob"),
+        ("wait_idle", {"timeout_s": "soon"}, "InvalidJob"),
         ("cancel", {"id": {}}, "InvalidJob"),
         ("count", {"statuses": ["sideways"]}, "InvalidJob"),
         ("count", {"statuses": 7}, "InvalidJob"),
