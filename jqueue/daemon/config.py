@@ -16,6 +16,10 @@ from typing import Any, Final
 from jqueue.daemon import logs
 from jqueue.errors import QueueFailed
 from jqueue.execution.executions import Options
+from jqueue.execution.scheduler import AGE_S
+from jqueue.queue.submission import MAX_LIVE_JOBS
+from jqueue.store.checkpoint import HISTORY_BYTES, HISTORY_S
+from jqueue.store.journal import RESERVE_BYTES
 
 NAME: Final = "config.toml"
 MAX_BYTES: Final = 1 << 20
@@ -35,6 +39,12 @@ class Config:
     load: tuple[str, ...] = ()
     durability: str = "full"
     files: str = "now"
+    archive_after_s: float = 86_400.0
+    max_live_jobs: int = MAX_LIVE_JOBS
+    aging_s: float = AGE_S
+    reserve_bytes: int = RESERVE_BYTES
+    journal_retention_s: float = HISTORY_S
+    journal_retention_bytes: int = HISTORY_BYTES
     metrics_port: int | None = None
     log_format: str = "text"
     log_level: str = "info"
@@ -97,6 +107,10 @@ def _is_seconds(value: Any) -> bool:
 
 MAX_COUNT: Final = 10_000
 MAX_PORT: Final = 65_535
+MAX_JOBS: Final = 100_000_000
+MIN_RESERVE_BYTES: Final = 1 << 20
+"""It pays for a checkpoint and for the records that end what runs."""
+MAX_RESERVE_BYTES: Final = 1 << 30
 
 
 def _is_count(least: int, most: int = MAX_COUNT) -> Callable[[Any], bool]:
@@ -120,6 +134,18 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
     ),
     "durability": _one_of("full", "process"),
+    "archive_after_s": (
+        "a number of seconds, or false",
+        lambda value: value is False or _is_seconds(value),
+    ),
+    "max_live_jobs": (f"an integer from 1 to {MAX_JOBS}", _is_count(1, MAX_JOBS)),
+    "aging_s": ("a number of seconds, more than 0", lambda value: _is_seconds(value) and value > 0),
+    "reserve_bytes": (
+        f"an integer from {MIN_RESERVE_BYTES} to {MAX_RESERVE_BYTES}",
+        _is_count(MIN_RESERVE_BYTES, MAX_RESERVE_BYTES),
+    ),
+    "journal_retention_s": _SECONDS,
+    "journal_retention_bytes": ("a number of bytes, 0 or more", _is_count(0, 1 << 50)),
     "metrics_port": (f"an integer from 1 to {MAX_PORT}", _is_count(1, MAX_PORT)),
     "files": _one_of("now", "behind"),
     "log_format": _one_of(*logs.FORMATS),

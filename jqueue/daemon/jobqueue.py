@@ -16,6 +16,7 @@ from jqueue.execution import builtin as _builtin  # noqa: F401 - declares the ki
 from jqueue.execution.claim import OpClaim
 from jqueue.execution.dispatch import Dispatcher
 from jqueue.execution.executions import Lock, Options
+from jqueue.execution.scheduler import AGE_S
 from jqueue.execution.units import UNITS
 from jqueue.job.snapshot import Job
 from jqueue.queue.clock import SystemClock
@@ -39,6 +40,8 @@ class JobQueue(QueueCore):
         super().__init__(store, SystemClock(), check=UNITS.check, max_live_jobs=max_live_jobs)
         self.path = path
         self._directory = store
+        self.aging_s = AGE_S
+        """In so much time who waits for locks rises by one priority; set before it runs."""
         self._mutex = threading.Lock()
         self._dispatcher: Dispatcher | None = None
         self._owner: Owner | None = None
@@ -187,7 +190,7 @@ class JobQueue(QueueCore):
             if self._closed:
                 raise QueueFailed(f"{self.path}: the queue is closed", path=self.path)
             if self._dispatcher is None:
-                self._dispatcher = Dispatcher(self.store, UNITS, self.clock)
+                self._dispatcher = Dispatcher(self.store, UNITS, self.clock, age_s=self.aging_s)
             return self._dispatcher
 
     # Claiming
@@ -360,6 +363,13 @@ class JobQueue(QueueCore):
         """Return what there is to say about the queue as a whole."""
         engine, room = self._directory.status(), condition.place(self.path)
         return {**super().status(), **engine, **room, "pid": self._opened_pid}
+
+    def keep(self, *, reserve_bytes: int, history_s: float, history_bytes: int) -> None:
+        """Set how large the reserve is, and how much retired journal is kept."""
+        _ = self.store
+        self._directory.keep(
+            reserve_bytes=reserve_bytes, history_s=history_s, history_bytes=history_bytes
+        )
 
     def checkpoint(self) -> None:
         """Return when every job's file is written and synced."""

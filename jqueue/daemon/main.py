@@ -61,7 +61,10 @@ def serve(
                 files="behind" if config.files == "behind" else "now",
                 lock_timeout_s=LOCK_TIMEOUT_S,
             ) as queue:
+                _configure(queue, config)
                 owner = queue.prepare(options or config.options(), isolation, until_idle=until_idle)
+                # `run` ends when all is done: who ran it wants to see what became of it.
+                owner.archive_after_s = 0 if until_idle else config.archive_after_s
                 owner.metrics_port = config.metrics_port
                 _notify(notifier, owner)
                 if threading.current_thread() is threading.main_thread():
@@ -82,6 +85,17 @@ def _run(queue: JobQueue, owner: Owner) -> bool:
         _log.error("%s; opening it anew", error)
         return False
     return True
+
+
+def _configure(queue: JobQueue, config: Config) -> None:
+    """Give the queue the operator's numbers, before it runs."""
+    queue.max_live_jobs = config.max_live_jobs
+    queue.aging_s = config.aging_s
+    queue.keep(
+        reserve_bytes=config.reserve_bytes,
+        history_s=config.journal_retention_s,
+        history_bytes=config.journal_retention_bytes,
+    )
 
 
 def _notify(notifier: Notifier, owner: Owner) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
+from jqueue.daemon.archiving import Archiver
 from jqueue.daemon.facts import Facts
 from jqueue.daemon.launch import process_launcher, thread_launcher
 from jqueue.daemon.reactor import LoopTimer, Reactor
@@ -61,6 +62,8 @@ class Owner:
         """Called when recovery is done, before the first turn that serves; set before `run`."""
         self.stopping: Callable[[float | None], None] = lambda _limit_s: None
         """Called when an orderly stop begins, with its limit; set before `run`."""
+        self.archive_after_s = 0.0
+        """How long after their end jobs are archived by themselves; 0: never; set before `run`."""
         self.metrics_port: int | None = None
         """Where figures are served on the loopback interface; set before `run`."""
         self._recovers = recovers
@@ -87,6 +90,7 @@ class Owner:
         verbs.before_claim = self._recover
         self.server = Server(self.reactor, self.runner, verbs, queue_fd)
         self.reactor.after_turn.append(self.runner.turn)
+        self._archiver: Archiver | None = None
         self._verbs = verbs
         self._queue_fd = queue_fd
         self._deadline: LoopTimer | None = None
@@ -156,6 +160,9 @@ class Owner:
             self.summary(),
             found or "none",
         )
+        if self.archive_after_s:
+            self._archiver = Archiver(self.core, self.archive_after_s)
+            self._archiver.run(self.reactor, self._verbs.readers)
         self.started()
 
     def run(self) -> None:
@@ -217,6 +224,8 @@ class Owner:
         """Let go of socket, timers and workers."""
         self._has_recovered.set()
         self.server.close()
+        if self._archiver is not None:
+            self._archiver.close()
         self._verbs.close()
         self.facts.close()
         self._teller.close()

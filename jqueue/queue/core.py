@@ -16,7 +16,7 @@ from jqueue.queue.answer import ask, ask_with_room
 from jqueue.queue.clock import NS_PER_S, Clock
 from jqueue.queue.entries import Check
 from jqueue.queue.protocol import AnyOp, ArchiveCount, Submission
-from jqueue.queue.reading import Reader, as_flag, counts, job_of, parse_statuses
+from jqueue.queue.reading import Reader, as_flag, counts, finished_ids, job_of, parse_statuses
 from jqueue.queue.submission import MAX_LIVE_JOBS, Terms, submit_many, submit_one
 from jqueue.queue.waiting import Waiters
 from jqueue.store.protocol import Decide, Store
@@ -172,8 +172,7 @@ class QueueCore:
             return ArchiveCount(0, 0)
         ended_before = now - int(max(age_s, 0) * NS_PER_S)
         with self.store.snapshot() as moment:
-            unfinished = set(moment.open_ids())
-            ended = [job for job in moment.job_ids() if job not in unfinished]
+            ended = finished_ids(moment)
         archived = 0
         end_ns = None if timeout_s is None else now + int(timeout_s * NS_PER_S)
         for at in range(0, len(ended), ARCHIVE_CHUNK):

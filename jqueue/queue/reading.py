@@ -78,6 +78,12 @@ class Reader:
             return as_flag(moment.find(key))
 
 
+def finished_ids(moment: Snapshot) -> list[int]:
+    """The IDs of the live jobs that have ended, ascending."""
+    unfinished = set(moment.open_ids())
+    return [job for job in moment.job_ids() if job not in unfinished]
+
+
 def _oldest_queued(moment: Snapshot) -> float | None:
     """When the oldest of the queued jobs was submitted, in Unix seconds: IDs rise with that."""
     for job in moment.open_ids():

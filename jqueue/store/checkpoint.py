@@ -155,6 +155,12 @@ class Checkpointer:
             self._retire(closing=closing)
             self._restock()
 
+    def restock(self) -> None:
+        """Let the reserve have its size, unless it is spent: that is for the next pass."""
+        with self._work:
+            if not self._journal.reserve_spent:
+                self._journal.restock()
+
     def _restock(self) -> None:
         if self._journal.reserve_spent and self._journal.restock():
             _log.info("space returned: the journal's reserve is whole again")

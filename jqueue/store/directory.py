@@ -377,6 +377,12 @@ class DirectoryStore:
         """Yield durable batches after `since`."""
         return follow(self.ledger, since, timeout_s)
 
+    def keep(self, *, reserve_bytes: int, history_s: float, history_bytes: int) -> None:
+        """Set how large the reserve is, and how much retired journal is kept, from now on."""
+        self.journal.reserve_bytes = reserve_bytes
+        self.checkpointer.history_s, self.checkpointer.history_bytes = history_s, history_bytes
+        self.checkpointer.restock()
+
     def checkpoint(self) -> None:
         """Return when every file is written and synced and the journal retired up to now."""
         try:

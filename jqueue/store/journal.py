@@ -73,6 +73,7 @@ class Journal:
         self.reflects = 0
         self.indexed = 0
         self.reserve_spent = False
+        self.reserve_bytes = RESERVE_BYTES
         self.segment_bytes = self._limit = segment_bytes
         self._on_durable = on_durable
         self._held: set[int] = set()
@@ -249,8 +250,12 @@ class Journal:
     def restock(self) -> bool:
         """Preallocate the reserve again; say whether there was space for it."""
         try:
-            if not self.disk.exists(RESERVE) or self.disk.size(RESERVE) < RESERVE_BYTES:
-                self.disk.allocate(RESERVE, RESERVE_BYTES)
+            held = self.disk.size(RESERVE) if self.disk.exists(RESERVE) else 0
+            if held > self.reserve_bytes:
+                self.disk.unlink(RESERVE)
+                held = 0
+            if held < self.reserve_bytes:
+                self.disk.allocate(RESERVE, self.reserve_bytes)
         except OSError:
             return False
         self.reserve_spent = False

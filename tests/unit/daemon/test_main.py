@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from jqueue import JobNotFound, OutcomeUnknown, aio, connect
+from jqueue import JobNotFound, OutcomeUnknown, QueueFull, aio, connect
 from jqueue.daemon import main
 from jqueue.execution.executions import Options
 
@@ -74,6 +74,30 @@ def test_what_cannot_be_loaded_stops_the_daemon_before_it_touches_the_queue(tmp_
     assert main.run_daemon(str(tmp_path / "queue"), sources=["no_such_module_here"]) == 1
     assert "no_such_module_here" in capsys.readouterr().err
     assert not (tmp_path / "queue").exists()
+
+
+def test_the_operators_numbers_reach_the_queue(tmp_path):
+    path = tmp_path / "queue"
+    path.mkdir(0o700)
+    text = "max_live_jobs = 1\nreserve_bytes = 1048576\njournal_retention_s = 5\n"
+    text += "journal_retention_bytes = 7\naging_s = 3\narchive_after_s = 9\nworkers = 0\n"
+    (path / "config.toml").write_text(text)
+    seen = []
+
+    def look(queue):
+        queue.submit([{"OP_ID": "OP_X"}])
+        with pytest.raises(QueueFull):
+            queue.submit([{"OP_ID": "OP_X"}])
+        checkpointer = queue.store.checkpointer
+        seen.append((checkpointer.history_s, checkpointer.history_bytes))
+        seen.append((queue.aging_s, queue.owner.archive_after_s))
+        queue.stop()
+
+    serving = threading.Thread(target=main.serve, args=(str(path),), kwargs={"ready": look})
+    serving.start()
+    serving.join(30)
+    assert seen == [(5, 7), (3, 9)]
+    assert (path / "journal" / "reserve").stat().st_size == 1048576
 
 
 def test_asyncio_mirrors_the_verbs(served, tmp_path):
