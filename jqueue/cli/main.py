@@ -25,7 +25,7 @@ COMMANDS = {
     "undrain": "operating:undrain",
     "pause": "operating:pause",
     "resume": "operating:resume",
-    "status": "reading:status",
+    "status": "status:status",
     "metrics": "operating:metrics",
     "daemon": "running:daemon",
     "run": "running:run",

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
-from jqueue.cli.reading import health
+from jqueue.cli.health import health
 from jqueue.console.show import COLORS, bar
 from jqueue.console.table import Row, fit, shortened
 from jqueue.console.terminal import has_unicode, printable

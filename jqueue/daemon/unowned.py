@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from jqueue.queue.clock import SystemClock
 from jqueue.queue.explain import without_owner
 from jqueue.queue.reading import Reader
 from jqueue.store import condition
+from jqueue.store.lock import is_owned, read_owner
 from jqueue.store.offline import OfflineQueue
 
 
@@ -23,8 +25,11 @@ class Unowned(Reader):
         return without_owner(super().explain(id))
 
     def status(self) -> dict[str, Any]:
-        """Return what files show; `pid` is None."""
-        return {**super().status(), **condition.place(self._path), "pid": None}
+        """Return what files show; `pid` is None, `holder` who owns the queue all the same."""
+        owner = read_owner(Path(self._path)) if is_owned(Path(self._path)) else None
+        holder = None if owner is None else owner["pid"]
+        found = {**super().status(), **condition.place(self._path)}
+        return {**found, "pid": None, "holder": holder}
 
     def metrics(self) -> str:
         """Return the same as Prometheus text."""

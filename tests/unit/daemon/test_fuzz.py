@@ -21,8 +21,8 @@ JUNK = st.recursive(
     ),
     max_leaves=6,
 )
-CHANGES_WITHOUT_ARGUMENTS = {"drain", "pause", "undrain", "resume"}
-SLOW = {"claim", "wait", "wait_change"}
+MEANT_WITHOUT_ARGUMENTS = {"drain", "pause", "undrain", "resume", "wait_idle"}
+SLOW = {"claim", "wait", "wait_change", "wait_idle"}
 
 
 def requests(verbs):
@@ -42,7 +42,7 @@ def own_request(name, verb):
     if name in SLOW:
         # Without a time limit they would rightly wait for ever.
         names = names.map(lambda some: some - {"timeout_s"})
-    more = {"nonsense"} if name in CHANGES_WITHOUT_ARGUMENTS else set()
+    more = {"nonsense"} if name in MEANT_WITHOUT_ARGUMENTS else set()
     return names.flatmap(
         lambda some: st.fixed_dictionaries(dict.fromkeys(some | required | more, JUNK)).map(
             lambda args: {"method": name, "args": args}
