@@ -9,12 +9,15 @@ from jqueue.console.show import put_json
 from jqueue.console.terminal import put_bytes, say
 
 
-def tell(settings: Settings, name: str, state: dict[str, Any] | None, text: str) -> None:
-    """Say what holds now."""
+def _change(settings: Settings, flag: str, verb: str, said: str, *arguments: Any) -> None:
+    """Set or lift a flag of the queue, and say what holds now."""
+    with settings.open() as queue:
+        getattr(queue, verb)(*arguments)
+        state = getattr(queue, f"{flag}_state")()
     if settings.as_json:
-        put_json({name: state})
+        put_json({flag: state})
     else:
-        say(text)
+        say(said)
 
 
 @command("drain")
@@ -27,10 +30,7 @@ def drain(settings: Settings, *, reason: str | None) -> None:
     Example:
       jqueue drain --reason "moving house on Friday"
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
-    with settings.open() as queue:
-        queue.drain(reason)
-        state = queue.drain_state()
-    tell(settings, "drain", state, "Drained: no new jobs are accepted.")
+    _change(settings, "drain", "drain", "Drained: no new jobs are accepted.", reason)
 
 
 @command("undrain")
@@ -42,10 +42,7 @@ def undrain(settings: Settings) -> None:
     Example:
       jqueue undrain
     """  # noqa: D301  # as above
-    with settings.open() as queue:
-        queue.undrain()
-        state = queue.drain_state()
-    tell(settings, "drain", state, "New jobs are accepted.")
+    _change(settings, "drain", "undrain", "New jobs are accepted.")
 
 
 @command("pause")
@@ -58,10 +55,7 @@ def pause(settings: Settings, *, reason: str | None) -> None:
     Example:
       jqueue pause --reason "disk check"
     """  # noqa: D301  # as above
-    with settings.open() as queue:
-        queue.pause(reason)
-        state = queue.pause_state()
-    tell(settings, "pause", state, "Paused: nothing is started.")
+    _change(settings, "pause", "pause", "Paused: nothing is started.", reason)
 
 
 @command("resume")
@@ -73,10 +67,7 @@ def resume(settings: Settings) -> None:
     Example:
       jqueue resume
     """  # noqa: D301  # as above
-    with settings.open() as queue:
-        queue.resume()
-        state = queue.pause_state()
-    tell(settings, "pause", state, "Opcodes are started.")
+    _change(settings, "pause", "resume", "Opcodes are started.")
 
 
 @command("metrics")

@@ -1,15 +1,19 @@
 """The daemon as a service: what its manager hears, and how it stops."""
 
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 
 from jqueue.daemon.config import Config
 from jqueue.daemon.notify import STOP_MARGIN_S
-from tests.acceptance.conftest import ROOT, end_process
+from tests.acceptance.conftest import ROOT, end_process, is_gone, until
+from tests.acceptance.conftest import UNITS as DECLARED
 
 UNITS = [ROOT / "systemd" / name for name in ("jqueue.service", "jqueue@.service")]
 
@@ -90,3 +94,78 @@ def test_systemd_understands_the_units():
     command = ["systemd-analyze", "verify", "--man=no", *UNITS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_drain_and_pause_survive_a_kill_and_a_stop_with_reason_by_whom_and_since(machine):
+    client = machine.start(workers=0).client
+
+    def flags():
+        return client.drain_state(), client.pause_state()
+
+    def start():
+        machine.start(workers=0)
+        until(lambda: [1] if client.has_owner else [])
+
+    client.drain("moving house", by="ann")
+    client.pause("disk check", by="bob")
+    said = flags()
+    assert [(one["reason"], one["by"]) for one in said] == [
+        ("moving house", "ann"),
+        ("disk check", "bob"),
+    ]
+    machine.kill()
+    assert flags() == said, "read from the files"
+    start()
+    assert flags() == said
+    assert machine.terminate() == 0
+    start()
+    assert (client.status()["drain"], client.status()["pause"]) == said
+    client.undrain()
+    client.resume()
+    assert machine.terminate() == 0
+    assert flags() == (None, None)
+
+
+def test_sigterm_waits_no_longer_than_its_limit_and_the_next_daemon_takes_over(machine):
+    machine.queue.mkdir(0o700)
+    (machine.queue / "config.toml").write_text("stop_limit_s = 0.1")
+    client = machine.start(workers=1).client
+    job = client.submit([machine.gated(), machine.note()])
+    machine.until_written("begin")
+    assert machine.terminate() == 0
+    assert "opcodes left to the next owner: 1" in machine.said()
+    assert client.job(job).status == "running"
+    machine.start(workers=1)
+    machine.open_gate()
+    assert client.wait(job, 30).status == "success"
+    assert set(machine.begun_and_ended().values()) == {1}
+
+
+def test_sigint_during_a_stop_ends_what_it_waits_for(machine):
+    client = machine.start(workers=1).client
+    job = client.submit([machine.gated()])
+    [begun] = machine.until_written("begin")
+    machine.daemon.send_signal(signal.SIGTERM)
+    until(lambda: [1] if client.status()["stopping"] else [])
+    machine.daemon.send_signal(signal.SIGINT)
+    assert machine.daemon.wait(30) == 0
+    assert is_gone(int(begun[4]))
+    assert client.job(job).status == "queued"
+
+
+def test_control_c_on_the_terminal_ends_the_workers_and_queues_again_what_ran(machine):
+    ours, theirs = os.openpty()
+    command = ["setsid", "--ctty", "--wait", sys.executable, "-m", "jqueue", "daemon"]
+    words = ["--queue", str(machine.queue), "--load", DECLARED]
+    machine.daemon = subprocess.Popen(
+        [*command, *words], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    job = machine.client.submit([machine.gated()])
+    [begun] = machine.until_written("begin")
+    os.write(ours, b"\x03")
+    assert machine.daemon.wait(30) == 0
+    os.close(ours)
+    assert is_gone(int(begun[4]))
+    assert machine.client.job(job).ops[0].attempts == 0
+    assert machine.client.job(job).status == "queued"

@@ -102,8 +102,9 @@ def test_a_paused_queue_is_idle_once_nothing_runs(queue, client):
     GATES["paused"] = threading.Event()
     with Running(queue):
         queue.submit([UnitTestGated(gate="paused"), UnitTestGated()])
-        while queue.job(1).status != "running":
-            queue.wait_change(1, queue.job(1).lsn, 30)
+        found = queue.job(1)
+        while found.status != "running":
+            found = queue.wait_change(1, found.lsn, 30)
         queue.pause()
         with pytest.raises(WaitTimeout):
             client.wait_idle(0.05)
