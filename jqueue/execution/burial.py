@@ -61,6 +61,19 @@ class Burial:
             self._look()
 
     @property
+    def gentle(self) -> bool:
+        """Whether it waits for processes that were only asked to end."""
+        return self._signal is not signal.SIGKILL
+
+    def stop(self) -> None:
+        """Leave it to somebody else: `buried` is not called."""
+        self._buried = lambda: None
+        self._stop_watching()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
     def awaits(self) -> str:
         """What it waits for, in words."""
         if self._watched:

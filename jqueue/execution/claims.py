@@ -152,7 +152,7 @@ class Claims:
             self._bury(request)
         else:
             request.answer(request.answered)
-        runner.endings.arm_timeout(
+        runner.endings.began(
             execution, document["ops"][execution.op_index], runner.timeout_of(execution.kind)
         )
 

@@ -68,8 +68,20 @@ class Endings:
     def kill(self, job: int) -> None:
         """The job is canceling: end what runs of it.  A claimant only ends by itself."""
         execution = self.executions.get(job)
-        if execution is not None and execution.token and not execution.ended:
-            self.end(execution, f"job {job} was canceled", grace_s=self.options.kill_grace_s)
+        if execution is None or execution.ended:
+            return
+        if not execution.token:
+            execution.cancel_wanted = True
+            return
+        self.end(execution, f"job {job} was canceled", grace_s=self.options.kill_grace_s)
+
+    def began(
+        self, execution: Execution, op: dict[str, Any], default_s: float | None = None
+    ) -> None:
+        """The record of its start is durable: it has its time from now on, and can be ended."""
+        self.arm_timeout(execution, op, default_s)
+        if execution.cancel_wanted:
+            self.kill(execution.job)
 
     def judge(self, execution: Execution) -> None:
         """Nothing is left of the execution: say in a record what becomes of its opcode."""
@@ -79,9 +91,9 @@ class Endings:
             return
         job, at, token = execution.job, execution.op_index, execution.token
         now = self.clock.now_ns()
-        if execution.denied and not self._is_canceling(execution):
+        if execution.denied and not self.is_canceling(execution):
             decide = requeue(job, at, token)
-        elif execution.timed_out and not self._is_canceling(execution):
+        elif execution.timed_out and not self.is_canceling(execution):
             error = encode_error(f"it exceeded its time of {execution.timeout_s:g} s")
             decide = finish(job, at, token, now=now, ok=False, result=error)
         else:
@@ -121,7 +133,8 @@ class Endings:
         op = self._op(execution)
         return (op.get("token") or 0) == execution.token and op.get("status") in EXECUTING
 
-    def _is_canceling(self, execution: Execution) -> bool:
+    def is_canceling(self, execution: Execution) -> bool:
+        """Whether its cancellation is durable."""
         return self._op(execution).get("status") == JobStatus.CANCELING
 
     def _op(self, execution: Execution) -> dict[str, Any]:

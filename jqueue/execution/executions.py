@@ -49,6 +49,8 @@ class Execution:
     claimed: bool = False
     counted: bool = True
     """Whether the loss of its process counts as an interruption."""
+    cancel_wanted: bool = False
+    """Whether its job was found canceling while the record of its start was on its way."""
     denied: bool = False
     """Whether the worker said that it never began."""
     ended: bool = False

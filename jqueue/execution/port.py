@@ -337,11 +337,16 @@ def _adopt(runner: Runner, identity: Identity, named: tuple[int, int, int]) -> W
     # What it names comes first: beside that it was never told of a start whose record it has.
     found.sort(key=lambda one: (one.job, one.op_index, one.token) != named)
     for execution in found:
-        execution.worker = worker
-        if execution.burial is not None:
-            execution.worker = None
+        burial = execution.burial
+        if burial is not None and not burial.gentle:
             runner.crew.condemn(worker, "what it ran is being ended")
-        elif worker.execution is None:
+            continue
+        if burial is not None:
+            # It is being canceled and has its grace, in which its last words are heard.
+            burial.stop()
+            execution.burial = None
+        execution.worker = worker
+        if worker.execution is None:
             worker.execution = execution
         else:
             execution.denied = True
@@ -360,6 +365,8 @@ def _resume(runner: Runner, worker: Worker, named: tuple[int, int, int], lock: L
             )
             execution.silence.cancel()
             execution.silence = None
+        if runner.endings.is_canceling(execution):
+            runner.endings.kill(job)
         return
     entry = runner.store.find(job)
     ops = [] if entry is None or entry.document is None else entry.document["ops"]

@@ -197,7 +197,7 @@ class Runner:
             return
         job, at = execution.job, execution.op_index
         worker.tell(["start", job, at, result.lsn, attempt, op["priority"], op["input"]])
-        self.endings.arm_timeout(execution, op, self.timeout_of(execution.kind))
+        self.endings.began(execution, op, self.timeout_of(execution.kind))
 
     def not_started(self, execution: Execution, error: JQueueError) -> None:
         """The record of a start did not become durable: the job is a candidate again."""

@@ -1,31 +1,29 @@
 """The worker protocol, row by row, on a memory store: the table of DESIGN section 8."""
 
 import os
-import select
 import subprocess
-from collections import deque
 
 import pytest
 
-from jqueue.errors import DiskFull, InvalidJob, JQueueError
+from jqueue.errors import DiskFull, InvalidJob
 from jqueue.execution.claims import Claims
 from jqueue.execution.dispatch import Dispatcher
 from jqueue.execution.executions import Lock, Options, Worker
 from jqueue.execution.explaining import explain
-from jqueue.execution.loop import Result
 from jqueue.execution.port import greet
 from jqueue.execution.recovery import recover
 from jqueue.execution.runner import Runner
 from jqueue.execution.units import Unit
 from jqueue.execution.wire import WORKER_VERSION
 from jqueue.job.opcode import OpCode
-from jqueue.queue.answer import Answered, answer_of, ask
+from jqueue.queue.answer import ask
 from jqueue.queue.clock import SystemClock
 from jqueue.queue.explain import explain as explain_queue
 from jqueue.queue.operating import cancel, set_drain, set_pause
 from jqueue.queue.submission import Terms, submit_one
 from jqueue.store import livelock, processes
 from jqueue.store.memory import MemoryStore
+from tests.unit.execution.hands import FakeChannel, HandLoop
 
 
 class PortTest(OpCode):
@@ -37,87 +35,6 @@ def locks_of(op):
 
 
 UNITS = {"OP_PORT_TEST": Unit(PortTest, print, locks_of)}
-
-
-class HandLoop:
-    """A loop that turns when the test says so, and whose appends can be made to fail."""
-
-    def __init__(self, store):
-        self.store = store
-        self.begun, self.soon, self.later = deque(), deque(), []
-        self.watched = {}
-        self.failing = None
-        self.after_turn = lambda: None
-
-    def begin(self, decide, then):
-        error = self.failing
-        self.begun.append((None if error else self.store.begin(decide), then, error))
-
-    begin_submission = begin
-
-    def turn(self):
-        while True:
-            while self.soon:
-                self.soon.popleft()()
-            self.after_turn()
-            if not self.begun:
-                if not self.soon:
-                    return
-                continue
-            ticket, then, error = self.begun.popleft()
-            self.store.flush()
-            then(Result(error=error) if error else self.result(ticket))
-
-    def result(self, ticket):
-        try:
-            committed = ticket.wait()
-        except Answered as answered:
-            return Result(answered.answer)
-        except JQueueError as error:
-            return Result(error=error)
-        return Result(answer_of(committed), committed.lsn)
-
-    def call_later(self, delay_s, call):
-        self.later.append(call)
-        return self
-
-    def cancel(self):
-        pass
-
-    def call_threadsafe(self, call):
-        self.soon.append(call)
-
-    def watch(self, fd, call):
-        self.watched[fd] = call
-
-    def unwatch(self, fd):
-        del self.watched[fd]
-
-    def wait(self):
-        """Turn once the kernel, or another thread, has something to say."""
-        ready, _, _ = select.select(list(self.watched), [], [], 0.01)
-        for fd in ready:
-            if fd in self.watched:
-                self.watched[fd]()
-        self.turn()
-
-
-class FakeChannel:
-    def __init__(self):
-        self.sent, self.open = [], True
-
-    def send(self, message):
-        self.sent.append(message)
-
-    def take(self):
-        taken, self.sent = self.sent, []
-        return taken
-
-    def read_out(self):
-        pass
-
-    def close(self):
-        self.open = False
 
 
 class House:
@@ -400,6 +317,24 @@ def test_finish_of_a_canceling_opcode_is_refused_with_its_children(house):
         if worker.burial is not None:
             worker.burial.hurry()
     house.until("canceled", job)
+
+
+# A worker that had its grace from the owner before was killed at once by the next.
+def test_worker_that_is_being_canceled_has_its_grace_from_the_next_owner_too(house):
+    job, token = house.running()
+    ask(house.store, cancel(job, now=1, kill=True))
+    house.process.send_signal(19)  # as if it needed a while: it takes no SIGTERM
+    house.open()
+    assert [one["fate"] for one in recover(house.runner)] == ["kill"]
+    assert house.hello(house.held[0], job, 0, token) == [["cancel", token]]
+    entries = [[[1, 2], "message", "last words"]]
+    assert ["logged", 1] in house.say("log", token, 1, entries, False)
+    assert house.process.poll() is None
+    house.loop.later.pop()()
+    house.free(house.held[0])
+    house.until("canceled", job)
+    assert house.op(job)["log"][0][3] == "last words"
+    assert house.process.poll() is not None
 
 
 def test_idle_worker_with_a_record_on_it_denies_what_was_never_begun(house):
