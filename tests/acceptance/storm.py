@@ -12,6 +12,7 @@ import time
 from collections import Counter, defaultdict
 from functools import partial
 
+from jqueue import connect
 from jqueue.errors import JQueueError
 from tests.acceptance.conftest import is_gone, until
 
@@ -161,17 +162,20 @@ class Storm:
 
     def claim(self):
         """Get an opcode; end it one way or another, now or over the next strikes."""
-        for claim in self.held:
-            self.end_claim(claim)
-        self.held = []
-        claim = self.client.claim(["OP_CLAIMED"])
-        if claim is not None:
-            write(self.machine.notes, claim, "begin")
-            self.held.append(claim)
-            if self.chance.random() < 0.5:
-                self.end_claim(self.held.pop())
+        while self.held:
+            self.end_claim(*self.held.pop())
+        # A claimant that vanishes takes its connections along.
+        claimant = connect(self.machine.queue, timeout_s=30)
+        claim = claimant.claim(["OP_CLAIMED"])
+        if claim is None:
+            claimant.close()
+            return
+        write(self.machine.notes, claim, "begin")
+        self.held.append((claim, claimant))
+        if self.chance.random() < 0.5:
+            self.end_claim(*self.held.pop())
 
-    def end_claim(self, claim):
+    def end_claim(self, claim, claimant):
         how = self.chance.choice(["finish", "finish", "release", "vanish"])
         write(self.machine.notes, claim, "end")
         # Refused is what was canceled meanwhile.
@@ -181,6 +185,7 @@ class Storm:
             elif how == "release":
                 claim.release()
         claim._close()
+        claimant.close()
 
     # What must be true
 
@@ -189,8 +194,8 @@ class Storm:
         client, machine = self.client, self.machine
         for pid in list(self.stopped):
             self.go_on(pid)
-        for claim in self.held:
-            self.end_claim(claim)
+        while self.held:
+            self.end_claim(*self.held.pop())
         while (claim := client.claim(["OP_CLAIMED"], timeout_s=1.5)) is not None:
             write(machine.notes, claim, "begin")
             write(machine.notes, claim, "end")
