@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import select
+import signal
 import socket
 import sys
 import time
@@ -27,6 +28,13 @@ class Worker:
         self.execution = [0, 0, 0]
         self.unanswered = None
         self.buffer = b""
+        self.canceled = False
+        signal.signal(signal.SIGTERM, self.on_term)
+
+    def on_term(self, _number, _frame):
+        if self.execution[2] == 0:
+            os._exit(0)
+        self.canceled = True
 
     def take_livelock(self):
         self.name = f"worker-{os.getpid()}-{os.urandom(12).hex()}"
@@ -141,8 +149,9 @@ class Worker:
             answers = self.ask(["submit", token, "1", [child] * given["submit"]], "submitted")[2]
         while given.get("gate") and not os.path.exists(given["gate"]):
             got = self.receive(0.01)
-            if got is not None and got[0] == "cancel":
+            if self.canceled or (got is not None and got[0] == "cancel"):
                 note("canceled")
+                break
         note("end")
         children = [child] * given["children"] if given.get("children") else None
         result = {"early": answers}

@@ -319,6 +319,23 @@ def test_finish_of_a_canceling_opcode_is_refused_with_its_children(house):
     house.until("canceled", job)
 
 
+def test_cancel_that_overtakes_the_answer_of_a_start_still_ends_it(house):
+    house.hello(house.lock())
+    job = ask(house.store, submit_one([{"OP_ID": "OP_PORT_TEST"}], Terms(1)))
+    house.runner.turn()
+    # Another thread cancels, and syncs both records, before the loop looks.
+    house.store.begin(cancel(job, now=1, kill=True))
+    house.store.flush()
+    house.runner.wake()
+    house.runner.turn()
+    house.loop.turn()
+    words = [message[0] for message in house.channel.take()]
+    assert words[:2] == ["start", "cancel"]
+    house.free(house.held[0])
+    house.loop.later.pop()()
+    house.until("canceled", job)
+
+
 # A worker that had its grace from the owner before was killed at once by the next.
 def test_worker_that_is_being_canceled_has_its_grace_from_the_next_owner_too(house):
     job, token = house.running()
