@@ -48,10 +48,11 @@ class Rows(NamedTuple):
 
     def parts(self, reads: Iterable[Read]) -> list[Part]:
         """Return the rows of these jobs: one part."""
-        jobs, looked, missing = choose(self.choice, reads)
-        return [Part(self._encoded(jobs), len(jobs), looked, missing)]
+        jobs = Chosen(self.choice, reads)
+        rows = self._encoded(jobs)
+        return [Part(rows, jobs.chosen, jobs.looked, jobs.missing)]
 
-    def _encoded(self, jobs: list[Job]) -> Any:
+    def _encoded(self, jobs: Iterable[Job]) -> Any:
         if self.form == "table":
             return [self.columns.cells(job) for job in jobs]
         fields = self.columns.fields
@@ -110,22 +111,30 @@ def rows_of(
 
 def _keys(choice: Choice, field: Field, reads: Iterable[Read]) -> list[Part]:
     """Return the value of the field and the ID of each chosen job: one part."""
-    jobs, looked, missing = choose(choice, reads)
+    jobs = Chosen(choice, reads)
     keyed = [(field.get(job.document, job.archived), job.id) for job in jobs]
-    return [Part(keyed, len(keyed), looked, missing)]
+    return [Part(keyed, jobs.chosen, jobs.looked, jobs.missing)]
 
 
-def choose(choice: Choice, reads: Iterable[Read]) -> tuple[list[Job], int, list[int]]:
-    """Return the jobs that are chosen, how many were looked at, and which are not there."""
-    looked = 0
-    missing: list[int] = []
-    jobs = []
-    for read in reads:
-        looked += 1
-        if read.document is None:
-            missing.append(read.job)
-            continue
-        job = Job(read.document, archived=read.archived)
-        if choice.matches(job):
-            jobs.append(job)
-    return jobs, looked, missing
+class Chosen:
+    """The jobs that are chosen, as they are read, and what is said of all that were looked at."""
+
+    def __init__(self, choice: Choice, reads: Iterable[Read]) -> None:
+        self._choice = choice
+        self._reads = reads
+        self.chosen = 0
+        self.looked = 0
+        self.missing: list[int] = []
+
+    def __iter__(self) -> Iterator[Job]:
+        """Yield them, once."""
+        all_of_them = not self._choice.given
+        for job, document, archived in self._reads:
+            self.looked += 1
+            if document is None:
+                self.missing.append(job)
+                continue
+            found = Job(document, archived=archived)
+            if all_of_them or self._choice.matches(found):
+                self.chosen += 1
+                yield found

@@ -1,4 +1,5 @@
 """Submits per second and time to open, as ratios in one run; 360-byte payloads, all durable.
+Then jobs carried out, and a long history read (`bench.execution`, `bench.archive`).
 
 python -m bench [DIR]        DIR is on the disk to be measured; a temporary folder without it
 """
@@ -14,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 
+from bench.archive import archive
 from bench.execution import execution
 from bench.peers import Bare, Sqlite, SqliteGroup
 from jqueue.queue.clock import SystemClock
@@ -121,6 +123,7 @@ def main():
         submits(root)
         opening(root)
         execution(root)
+        archive(root)
     finally:
         shutil.rmtree(root)
 

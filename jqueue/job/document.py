@@ -26,6 +26,7 @@ from jqueue.job.status import PRIORITY_DEFAULT, JobStatus, parse_status
 
 NS_PER_S = 10**9
 NS_PER_US = 1000
+_US_PER_S = NS_PER_S // NS_PER_US
 
 
 def timestamp(nanoseconds: int) -> list[int]:
@@ -139,9 +140,10 @@ def _check_op(op: Any) -> dict[str, Any]:
 
 
 def _check_fields(owner: dict[str, Any], checks: Mapping[str, Callable[[Any], bool]]) -> None:
-    for name in checks.keys() & owner.keys():
-        value = owner[name]
-        if not checks[name](value):
+    find = checks.get
+    for name, value in owner.items():
+        check = find(name)
+        if check is not None and not check(value):
             raise InvalidJob(f"{name} can't be {value!r:.80}", field=name)
 
 
@@ -154,11 +156,16 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_timestamp(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, list)
-        and [type(part) for part in value] == [int, int]
-        and 0 <= value[0] <= MAX_SECONDS
-        and 0 <= value[1] < NS_PER_S // NS_PER_US
+    if value is None:
+        return True
+    if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004  # seconds, microseconds
+        return False
+    seconds, micros = value
+    return (
+        type(seconds) is int
+        and type(micros) is int
+        and 0 <= seconds <= MAX_SECONDS
+        and 0 <= micros < _US_PER_S
     )
 
 

@@ -8,24 +8,22 @@ from jqueue.job.snapshot import Job
 from jqueue.job.status import calc_priority, calc_status
 from jqueue.job.summary import op_summary
 
-_DAY_S = 86_400
-
 
 def iso_time(time: list[int] | None) -> str | None:
     """The time `[seconds, microseconds]` in ISO 8601, in UTC, as datetime's `isoformat`."""
     if time is None:
         return None
     seconds, micros = time
-    day, second = divmod(seconds, _DAY_S)
-    minute, second = divmod(second, 60)
-    fraction = f".{micros:06}" if micros else ""
-    return f"{_day(day)}T{minute // 60:02}:{minute % 60:02}:{second:02}{fraction}+00:00"
+    minute, second = divmod(seconds, 60)
+    if micros:
+        return f"{_minute(minute)}{second:02}.{micros:06}+00:00"
+    return f"{_minute(minute)}{second:02}+00:00"
 
 
-@lru_cache(maxsize=64)
-def _day(day: int) -> str:
-    """The date: jobs of a list are mostly of the same days, and a date takes its time."""
-    return datetime.fromtimestamp(day * _DAY_S, UTC).date().isoformat()
+@lru_cache(maxsize=4096)
+def _minute(minute: int) -> str:
+    """The time up to its minute: jobs of a list are near each other, and a date takes its time."""
+    return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:")
 
 
 def row_of(job: Job) -> dict[str, Any]:
