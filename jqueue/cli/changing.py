@@ -9,13 +9,11 @@ from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.console.show import put_json
 from jqueue.console.terminal import say
 from jqueue.console.values import AGE, JOB_ID
-from jqueue.job.status import FINALIZED, PRIORITY_HIGHEST, PRIORITY_LOWEST, JobStatus
+from jqueue.job.status import FINALIZED, OPEN, PRIORITY_HIGHEST, PRIORITY_LOWEST
 from jqueue.job.transitions import Outcome
 
 if TYPE_CHECKING:
     from jqueue.cli.target import Client
-
-OPEN = frozenset(JobStatus) - FINALIZED
 
 
 @command("cancel")

@@ -175,16 +175,42 @@ class Group(click.Group):
             code = error.exit_code
         except click.Abort as error:
             if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
-                die_of_interrupt()
+                die_of(signal.SIGINT)
             code = EXIT_FAILED
+        except Ended as ended:
+            die_of(ended.signum)
         sys.exit(code or 0)
 
 
-def die_of_interrupt() -> NoReturn:
-    """End as SIGINT ends a program: so a shell's loop around it ends too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGINT)
-    sys.exit(128 + signal.SIGINT)
+class Ended(BaseException):
+    """A signal ends the program, which sets something right on the way."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def raise_ended(signum: int, _frame: object) -> NoReturn:
+    """Handle a signal: by raising `Ended` in the main thread."""
+    raise Ended(signum)
+
+
+@contextlib.contextmanager
+def ended_by(*signals: signal.Signals) -> Iterator[None]:
+    """Raise `Ended` when one of these signals comes."""
+    before = {signum: signal.signal(signum, raise_ended) for signum in signals}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def die_of(signum: int) -> NoReturn:
+    """End as this signal ends a program: so a shell's loop around it ends too."""
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+    sys.exit(128 + signum)
 
 
 Function = Callable[..., Any]

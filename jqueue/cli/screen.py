@@ -21,16 +21,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from jqueue.cli.command import raise_ended
+
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KEYS_BYTES: Final = 1024
-
-
-class Ended(BaseException):
-    """A signal ends the program; the terminal is restored on the way."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
 
 
 def is_possible() -> bool:
@@ -57,7 +51,7 @@ class Screen:
             self._before[saved] = signal.getsignal(saved)
         try:
             for signum in ENDING:
-                signal.signal(signum, _end)
+                signal.signal(signum, raise_ended)
             signal.signal(signal.SIGTSTP, self._suspend)
             signal.signal(signal.SIGWINCH, lambda _signum, _frame: self.wake())
             self._take()
@@ -92,8 +86,7 @@ class Screen:
         self._give_back()
         for saved, handler in self._before.items():
             signal.signal(saved, handler)
-        os.close(self._woken)
-        os.close(self._wake)
+        # The pipe stays open: another thread may be about to `wake`.
 
     def _suspend(self, _signum: int, _frame: FrameType | None) -> None:
         """Ctrl-Z: the shell gets its terminal as it was, and we ours when it calls us back."""
@@ -132,7 +125,3 @@ class Screen:
     def show(self, lines: Sequence[Text]) -> None:
         """Show these lines, and nothing else."""
         self._live.update(Group(*lines), refresh=True)
-
-
-def _end(signum: int, _frame: FrameType | None) -> None:
-    raise Ended(signum)

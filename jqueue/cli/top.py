@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from jqueue.cli.command import Settings, command, pass_settings
+from jqueue.cli.command import Ended, Settings, command, pass_settings
 from jqueue.console.show import put_json
 from jqueue.console.terminal import has_colors, put_painted, width
 from jqueue.errors import JQueueError
@@ -43,7 +42,7 @@ def top(settings: Settings, *, once: bool, interval_s: float) -> None:
       jqueue top
       jqueue top --once --json | jq .held
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
-    from jqueue.cli.screen import Ended, is_possible  # noqa: PLC0415 - rich, for this one only
+    from jqueue.cli.screen import is_possible  # noqa: PLC0415 - rich, for this one only
 
     with settings.open() as queue:
         if settings.as_json:
@@ -56,9 +55,9 @@ def top(settings: Settings, *, once: bool, interval_s: float) -> None:
             try:
                 watch_live(settings, queue, first, interval_s)
             except Ended as ended:
+                # Ctrl-C is as good as q.
                 if ended.signum != signal.SIGINT:
-                    signal.signal(ended.signum, signal.SIG_DFL)
-                    os.kill(os.getpid(), ended.signum)
+                    raise
 
 
 def put_once(path: str, answer: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from jqueue.job.snapshot import Job
 from jqueue.job.status import JobStatus
 
 EXIT_TIMEOUT: Final = 3
+NOBODY: Final = "Nobody runs this queue now: waiting for a daemon (jqueue daemon, jqueue run)."
 
 
 @command("wait")
@@ -48,6 +49,7 @@ def wait_for(settings: Settings, ids: Iterable[int], timeout_s: float | None) ->
     deadline = Deadline(timeout_s)
     ended: list[Job] = []
     with settings.open() as queue:
+        queue.on_absence = lambda: say(NOBODY)
         for job in dict.fromkeys(ids):
             try:
                 found = queue.wait(job, deadline.left_s())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +21,7 @@ from jqueue.job.status import JobStatus
 from jqueue.queue.protocol import AnyOp, ArchiveCount, Submission
 
 if TYPE_CHECKING:
+    from jqueue.daemon.unowned import Unowned
     from jqueue.execution.claim import OpClaim
     from jqueue.job.transitions import Outcome
 
@@ -114,8 +115,7 @@ class Client:
 
     def wait(self, id: int, timeout_s: float | None = None) -> Job:
         """Return the job once it is finalized.  Raises WaitTimeout, JobNotFound."""
-        job = parse_job_id(id)
-        return self._reach.wait("wait", _to_job, lambda found: found.finalized, timeout_s, id=job)
+        return self._wait_for("wait", lambda found: found.finalized, timeout_s, id)
 
     def wait_change(self, id: int, lsn: int, timeout_s: float | None = None) -> Job:
         """Return the job once it has changed after `lsn`, or is finalized.  Raises WaitTimeout."""
@@ -123,8 +123,51 @@ class Client:
         def ready(found: Job) -> bool:
             return found.lsn > lsn or found.finalized
 
+        return self._wait_for("wait_change", ready, timeout_s, id, lsn=lsn)
+
+    def _wait_for(
+        self,
+        method: str,
+        ready: Callable[[Job], bool],
+        timeout_s: float | None,
+        id: int,
+        **args: Any,
+    ) -> Job:
         job = parse_job_id(id)
-        return self._reach.wait("wait_change", _to_job, ready, timeout_s, id=job, lsn=lsn)
+
+        def alone(directory: Unowned) -> Job | None:
+            found = directory.job(job)
+            return found if ready(found) else None
+
+        return self._reach.wait(method, _to_job, alone, timeout_s, id=job, **args)
+
+    def wait_any(
+        self, seen: Mapping[int, tuple[int, Sequence[int]]], timeout_s: float | None = None
+    ) -> Job:
+        """Return one of up to 100 jobs once it has changed, or is finalized.
+
+        `seen` has for each the LSN that was seen of it, and so many log entries of each opcode:
+        the job comes without those.  Raises WaitTimeout, and JobNotFound for any of them.
+        """
+
+        def alone(directory: Unowned) -> Job | None:
+            for job, (lsn, logged) in seen.items():
+                found = directory.job(job)
+                if found.lsn > lsn or found.finalized:
+                    return found.after(logged)
+            return None
+
+        asked = [[job, lsn, list(logged)] for job, (lsn, logged) in seen.items()]
+        return self._reach.wait("wait_any", _to_job, alone, timeout_s, seen=asked)
+
+    @property
+    def on_absence(self) -> Callable[[], None]:
+        """What is called when something is waited for and nobody serves the queue."""
+        return self._reach.on_absence
+
+    @on_absence.setter
+    def on_absence(self, call: Callable[[], None]) -> None:
+        self._reach.on_absence = call
 
     def wait_idle(self, timeout_s: float | None = None) -> int:
         """Return, once nothing runs or will start by itself, how many jobs are unfinished.

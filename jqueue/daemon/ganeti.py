@@ -113,7 +113,7 @@ class Methods:
             else:
                 call.answer([values(found), _log_after(found, newer_than)])
 
-        self._watching.wait(call.slot, job, _wait_s(timeout), ready, answer)
+        self._watching.wait(call.slot, [job], _wait_s(timeout), ready, answer)
 
     def _unchanged(self, call: Call, job: int, values: Callable[[Job], list[Any]]) -> None:
         """The time is over: what is there now, and no log."""

@@ -9,6 +9,7 @@ What works without an owner is imported only then: a client of a daemon is a soc
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,17 +18,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from jqueue.daemon.calls import Lost, NoOwner, Wire
 from jqueue.errors import ForkedQueue, OutcomeUnknown, QueueFailed, QueueLocked, WaitTimeout
+from jqueue.job.status import OPEN
 
 if TYPE_CHECKING:
     from jqueue.daemon.unowned import Unowned
-    from jqueue.job.snapshot import Job
 
 T = TypeVar("T")
 
 RETRY_FIRST_S: Final = 0.01
 RETRY_MAX_S: Final = 0.25
 """Between two tries of socket and lock."""
-UNFINISHED: Final = ("queued", "waiting", "running", "canceling")
+LOOK_ALONE_S: Final = 5.0
+"""Without an owner something is looked for as often, if nothing appears in the directory."""
 _CREATING: Final = frozenset({"submit", "submit_many", "drain", "pause"})
 """Verbs that mean something to a queue that isn't there yet."""
 
@@ -44,6 +46,9 @@ class Reach:
         self.timeout_s = timeout_s
         self._wire = Wire(path)
         self._opened_pid = os.getpid()
+        self.on_absence: Callable[[], None] = lambda: None
+        """Called when something is waited for and nobody serves the queue."""
+        self._absent = False
 
     @cached_property
     def without_owner(self) -> Unowned:
@@ -122,34 +127,56 @@ class Reach:
     def wait(
         self,
         method: str,
-        shape: Callable[[Any], Job],
-        ready: Callable[[Job], bool],
+        shape: Callable[[Any], T],
+        alone: Callable[[Unowned], T | None],
         timeout_s: float | None,
         **args: Any,
-    ) -> Job:
-        """Let the owner say when the job `id` is ready; without one, look now and then.
+    ) -> T:
+        """Let the owner say when; without one, look whenever something appears in the directory.
 
-        Raises WaitTimeout, JobNotFound.
+        `alone` is what the directory says then, None if that is not what is waited for.  Raises
+        WaitTimeout, JobNotFound.
         """
         end_s = None if timeout_s is None else time.monotonic() + max(timeout_s, 0.0)
         delay_s = RETRY_FIRST_S
-        while True:
-            left_s = None if end_s is None else max(end_s - time.monotonic(), 0.0)
-            try:
-                return shape(self.ask(method, {**args, "timeout_s": left_s}))
-            except Lost:
-                continue
-            except NoOwner:
-                found = self.without_owner.job(args["id"])
-            if ready(found):
-                return found
-            if left_s is not None and left_s <= 0:
-                raise WaitTimeout(
-                    f"job {found.id}: nothing that was waited for within {timeout_s:g} s",
-                    timeout_s=timeout_s,
-                )
-            time.sleep(delay_s if left_s is None else min(delay_s, left_s))
-            delay_s = min(delay_s * 2, RETRY_MAX_S)
+        with contextlib.ExitStack() as until_here:
+            appears: Callable[[float], bool] | None = None
+            while True:
+                left_s = None if end_s is None else max(end_s - time.monotonic(), 0.0)
+                try:
+                    answer = self.ask(method, {**args, "timeout_s": left_s})
+                except Lost:
+                    continue
+                except NoOwner:
+                    found = alone(self.without_owner)
+                else:
+                    self._absent = False
+                    return shape(answer)
+                if found is not None:
+                    return found
+                if left_s is not None and left_s <= 0:
+                    raise WaitTimeout(
+                        f"nothing that was waited for within {timeout_s:g} s", timeout_s=timeout_s
+                    )
+                if appears is None:
+                    # Listened to first, then looked again: what happens in between is not missed.
+                    appears = self._appears(until_here)
+                    continue
+                # An owner's socket appears before it listens, so the next looks come soon.
+                if appears(delay_s if left_s is None else min(delay_s, left_s)):
+                    delay_s = RETRY_FIRST_S
+                else:
+                    delay_s = min(delay_s * 2, LOOK_ALONE_S)
+
+    def _appears(self, until: contextlib.ExitStack) -> Callable[[float], bool]:
+        from jqueue.execution.inotify import Appearance  # noqa: PLC0415 - see the module
+
+        if not self._absent:
+            self._absent = True
+            self.on_absence()
+        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        until.callback(os.close, directory)
+        return until.enter_context(contextlib.closing(Appearance(directory))).wait
 
     def wait_idle(self, timeout_s: float | None) -> int:
         """Let the owner say when the queue is idle; without one it is if no job is unfinished.
@@ -168,7 +195,7 @@ class Reach:
                 reach_s, delay_s = now_s() + self.timeout_s, RETRY_FIRST_S
                 continue
             except NoOwner:
-                unfinished = self.without_owner.count(statuses=UNFINISHED)
+                unfinished = self.without_owner.count(statuses=OPEN)
             if not unfinished:
                 return 0
             if left_s is not None and left_s <= 0:

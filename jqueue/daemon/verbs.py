@@ -23,15 +23,14 @@ from jqueue.daemon.ganeti import Methods
 from jqueue.daemon.idling import Idling
 from jqueue.daemon.reactor import Reactor
 from jqueue.daemon.streams import Stream, job_pieces
-from jqueue.daemon.watching import Watching
-from jqueue.errors import InvalidJob, JQueueError, MalformedQuery, WaitTimeout
+from jqueue.daemon.watching import MAX_WATCHED, Watching
+from jqueue.errors import InvalidJob, JQueueError, MalformedQuery
 from jqueue.execution.claims import Claims
 from jqueue.execution.executions import ClaimAnswer, Lock
 from jqueue.execution.explaining import explain
 from jqueue.execution.overview import overview
 from jqueue.execution.runner import Runner
 from jqueue.job.ids import parse_job_id
-from jqueue.job.snapshot import Job
 from jqueue.queue import operating
 from jqueue.queue.children import submit_children
 from jqueue.queue.core import QueueCore
@@ -166,35 +165,29 @@ class Verbs:
 
     def do_wait(self, call: Call, id: Any, timeout_s: float | None = None) -> None:
         job = parse_job_id(id)
-        self.watching.wait(
-            call.slot, job, timeout_s, lambda found: found.finalized, self._waited(call)
-        )
+        answer = _waited(call, luxi.job_to_wire)
+        self.watching.wait(call.slot, [job], timeout_s, lambda found: found.finalized, answer)
 
     def do_wait_idle(self, call: Call, timeout_s: float | None = None) -> None:
-        def answer(found: int | WaitTimeout) -> None:
-            if isinstance(found, WaitTimeout):
-                call.fail(found)
-            else:
-                call.answer(found)
-
         # Here what is no number is the peer's mistake; when the timer is armed it would be ours.
         limit_s = None if timeout_s is None else 0.0 + timeout_s
-        self.idling.wait(call.slot, limit_s, answer)
+        self.idling.wait(call.slot, limit_s, _waited(call, int))
 
     def do_wait_change(self, call: Call, id: Any, lsn: int, timeout_s: float | None = None) -> None:
         job = parse_job_id(id)
-        self.watching.wait(
-            call.slot, job, timeout_s, lambda found: found.lsn > lsn, self._waited(call)
-        )
+        answer = _waited(call, luxi.job_to_wire)
+        self.watching.wait(call.slot, [job], timeout_s, lambda found: found.lsn > lsn, answer)
 
-    def _waited(self, call: Call) -> Callable[[Job | JQueueError | None], None]:
-        def answer(found: Job | JQueueError | None) -> None:
-            if isinstance(found, JQueueError):
-                call.fail(found)
-            else:
-                call.answer(None if found is None else luxi.job_to_wire(found))
-
-        return answer
+    def do_wait_any(self, call: Call, seen: list[Any], timeout_s: float | None = None) -> None:
+        # Of each job: its ID, the LSN that was seen of it, so many log entries of each opcode.
+        if not 0 < len(seen) <= MAX_WATCHED:
+            raise InvalidJob(f"watch 1 to {MAX_WATCHED} jobs at once, not {len(seen)}")
+        known: dict[int, tuple[int, list[int]]] = {
+            parse_job_id(job): (int(lsn), list(map(int, logged))) for job, lsn, logged in seen
+        }
+        answer = _waited(call, lambda found: luxi.job_to_wire(found.after(known[found.id][1])))
+        is_new = lambda found: found.lsn > known[found.id][0]  # noqa: E731 - as its neighbours
+        self.watching.wait(call.slot, list(known), timeout_s, is_new, answer)
 
     def do_explain(self, call: Call, id: Any) -> None:
         call.answer(self.explain(id))
@@ -344,6 +337,18 @@ class Verbs:
 
     def do_claim_release(self, call: Call, job: int, op: int, token: int) -> None:
         call.begin(requeue(job, op, token), lambda _: self.claims.done(job, token))
+
+
+def _waited(call: Call, shape: Callable[[Any], Any]) -> Callable[[Any], None]:
+    """Return what answers a call with what was waited for, or with the error instead."""
+
+    def answer(found: Any) -> None:
+        if isinstance(found, JQueueError):
+            call.fail(found)
+        else:
+            call.answer(shape(found))
+
+    return answer
 
 
 def _answer_claim(call: Call, claimed: ClaimAnswer | JQueueError) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from jqueue.daemon.connection import Slot
 from jqueue.daemon.reactor import LoopTimer, Reactor
@@ -11,16 +12,19 @@ from jqueue.job.snapshot import Job
 from jqueue.queue.reading import job_of
 from jqueue.store.protocol import Batch, Store
 
-Answer = Callable[[Job | JQueueError | None], None]
+Answer = Callable[[Job | JQueueError], None]
+
+MAX_WATCHED: Final = 100
+"""Jobs that one request can watch: each is read when the request comes."""
 
 
 class Waiter:
-    """One peer, one job, one condition."""
+    """One peer, one condition, and the jobs of which one has to meet it."""
 
-    __slots__ = ("answer", "job", "ready", "timer")
+    __slots__ = ("answer", "jobs", "ready", "timer")
 
-    def __init__(self, job: int, ready: Callable[[Job], bool], answer: Answer) -> None:
-        self.job = job
+    def __init__(self, jobs: tuple[int, ...], ready: Callable[[Job], bool], answer: Answer) -> None:
+        self.jobs = jobs
         self.ready = ready
         self.answer = answer
         self.timer: LoopTimer | None = None
@@ -38,21 +42,25 @@ class Watching:
     def wait(
         self,
         slot: Slot,
-        job: int,
+        jobs: Sequence[int],
         timeout_s: float | None,
         ready: Callable[[Job], bool],
         answer: Answer,
     ) -> None:
-        """Call `answer` with the job once it is `ready`, or with WaitTimeout, or JobNotFound."""
-        waiter = Waiter(job, ready, answer)
+        """Call `answer` with the first of the jobs that is `ready`, or has ended.
+
+        Or with WaitTimeout, or JobNotFound.
+        """
+        waiter = Waiter(tuple(jobs), ready, answer)
         # Listened to first, then looked: what happens in between is not missed.
-        self._waiters.setdefault(job, set()).add(waiter)
-        if self._settle(waiter):
+        for job in jobs:
+            self._waiters.setdefault(job, set()).add(waiter)
+        if any(self._settle(waiter, job) for job in jobs):
             return
         slot.on_drop = lambda: self._leave(waiter)
         if timeout_s is not None:
             timed_out = WaitTimeout(
-                f"job {job}: nothing that was waited for within {timeout_s:g} s",
+                f"{_named(jobs)}: nothing that was waited for within {timeout_s:g} s",
                 timeout_s=timeout_s,
             )
             waiter.timer = self._reactor.call_later(
@@ -70,11 +78,11 @@ class Watching:
     def _changed(self, jobs: list[int]) -> None:
         for job in jobs:
             for waiter in list(self._waiters.get(job, ())):
-                self._settle(waiter)
+                self._settle(waiter, job)
 
-    def _settle(self, waiter: Waiter) -> bool:
+    def _settle(self, waiter: Waiter, job: int) -> bool:
         try:
-            found = job_of(self._store.find(waiter.job), waiter.job)
+            found = job_of(self._store.find(job), job)
         except JobNotFound as error:
             self._answer(waiter, error)
             return True
@@ -90,12 +98,17 @@ class Watching:
     def _leave(self, waiter: Waiter) -> None:
         if waiter.timer is not None:
             waiter.timer.cancel()
-        waiters = self._waiters.get(waiter.job)
-        if waiters is not None:
-            waiters.discard(waiter)
-            if not waiters:
-                del self._waiters[waiter.job]
+        for job in waiter.jobs:
+            waiters = self._waiters.get(job)
+            if waiters is not None:
+                waiters.discard(waiter)
+                if not waiters:
+                    del self._waiters[job]
 
     def close(self) -> None:
         """Look at the store no more."""
         self._undo()
+
+
+def _named(jobs: Sequence[int]) -> str:
+    return f"job {jobs[0]}" if len(jobs) == 1 else f"{len(jobs)} jobs"

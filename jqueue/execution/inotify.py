@@ -26,13 +26,14 @@ class Appearance:
             if _libc.inotify_add_watch(self._fd, path, _IN_CREATE | _IN_MOVED_TO | _IN_ATTRIB) < 0:
                 self.close()
 
-    def wait(self, timeout_s: float) -> None:
-        """Return when something has appeared, or its mode changed, or the time is over."""
+    def wait(self, timeout_s: float) -> bool:
+        """Return when something has appeared, or its mode changed; false if the time is over."""
         watched = [self._fd] if self._fd >= 0 else []
         ready, _, _ = select.select(watched, [], [], timeout_s)
         if ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._fd, _READ_BYTES)
+        return bool(ready)
 
     def close(self) -> None:
         """Let go of the descriptor."""

@@ -54,7 +54,7 @@ class WorkerLine:
         orphan_timeout_s: float,
         thread: bool = False,
         ended: Callable[[], None] = lambda: None,
-        wait_for_owner: Callable[[float], None] = time.sleep,
+        wait_for_owner: Callable[[float], object] = time.sleep,
     ) -> None:
         self._dial = dial
         self._identity = identity

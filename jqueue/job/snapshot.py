@@ -5,7 +5,7 @@ A view holds the document and computes when asked, so that making 100,000 of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -234,6 +234,13 @@ class Job(_Frozen):
     def lsn(self) -> int:
         """The LSN that this view reflects; 0 for a job of Ganeti's that was never changed here."""
         return int(self._document.get("lsn", 0))
+
+    def after(self, shown: Sequence[int]) -> "Job":
+        """The job without the first so many log entries of each of its opcodes."""
+        ops = [*self._document["ops"]]
+        for at, count in enumerate(shown[: len(ops)]):
+            ops[at] = {**ops[at], "log": Log.of(ops[at]["log"])[count:]}
+        return Job({**self._document, "ops": ops}, archived=self.archived)
 
     def to_dict(self) -> dict[str, Any]:
         """The raw document."""

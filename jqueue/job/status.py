@@ -26,6 +26,9 @@ class JobStatus(StrEnum):
 FINALIZED = frozenset({JobStatus.CANCELED, JobStatus.SUCCESS, JobStatus.ERROR})
 """A finalized job never changes, except by archive and prune."""
 
+OPEN = frozenset(JobStatus) - FINALIZED
+"""An unfinished job."""
+
 PRIORITY_HIGHEST = -20
 PRIORITY_LOWEST = 19
 PRIORITY_DEFAULT = 0

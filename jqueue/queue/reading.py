@@ -11,11 +11,9 @@ from jqueue.errors import InvalidJob, JobNotFound
 from jqueue.job.ids import parse_job_id
 from jqueue.job.snapshot import Job
 from jqueue.job.state import Entry, Place
-from jqueue.job.status import FINALIZED, JobStatus, calc_status, parse_status
+from jqueue.job.status import OPEN, JobStatus, calc_status, parse_status
 from jqueue.queue.explain import explain
 from jqueue.store.protocol import Snapshot
-
-OPEN = frozenset(JobStatus) - FINALIZED
 
 
 class Reader:

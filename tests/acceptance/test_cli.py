@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from jqueue.cli.waiting import NOBODY
 from tests.acceptance.conftest import UNITS, is_gone, until
 
 
@@ -91,11 +92,11 @@ def test_watch_and_log_follow_a_job_over_a_killed_daemon(machine, shell):
     machine.open_gate()
     assert following.stdout.read().splitlines() == ["line 1", "line 0"]
     told = watching.stdout.read()
-    assert watching.stderr.read() == following.stderr.read() == ""
+    assert watching.stderr.read() == following.stderr.read() == f"{NOBODY}\n"
     assert watching.wait(30) == following.wait(30) == 0
     assert told.splitlines()[-1] == "job 1: success"
     assert told.count("line 1") == 1
-    assert told.index("opcode 0") < told.index("line 1") < told.index("opcode 1")
+    assert told.index("job 1.0 NOTE") < told.index("job 1.0 | line 1") < told.index("job 1.1 NOTE")
 
 
 def test_status_says_who_runs_the_queue(machine, shell):
