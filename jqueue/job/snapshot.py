@@ -235,7 +235,7 @@ class Job(_Frozen):
         """The LSN that this view reflects; 0 for a job of Ganeti's that was never changed here."""
         return int(self._document.get("lsn", 0))
 
-    def after(self, shown: Sequence[int]) -> "Job":
+    def after(self, shown: Sequence[int]) -> Job:
         """The job without the first so many log entries of each of its opcodes."""
         ops = [*self._document["ops"]]
         for at, count in enumerate(shown[: len(ops)]):
