@@ -23,9 +23,9 @@ from jqueue.execution.executions import Options, Worker
 from jqueue.execution.recovery import recover
 from jqueue.execution.runner import Runner
 from jqueue.execution.units import UNITS, sources
-from jqueue.job.status import JobStatus
+from jqueue.job.status import OPEN, JobStatus
 from jqueue.queue.core import QueueCore
-from jqueue.queue.reading import OPEN, counts
+from jqueue.queue.reading import counts
 from jqueue.store import livelock
 
 _log = logging.getLogger(__name__)
