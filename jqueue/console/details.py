@@ -1,8 +1,10 @@
 """One job whole, as a person reads it."""
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any, Final
 
+from jqueue.console.parameters import texts_of
 from jqueue.console.show import bar, ellipsis, painted_status
 from jqueue.console.terminal import faint, paint, printable, put, put_painted, width
 from jqueue.console.times import ago, local, now, took
@@ -12,6 +14,8 @@ from jqueue.job.status import JobStatus
 
 LOG_LINES: Final = 10
 """So many log entries are shown of each opcode, the last ones."""
+INDENT: Final = 14
+WIDE: Final = 60
 
 
 def put_job(job: Job, *, whole_log: str) -> None:
@@ -19,13 +23,25 @@ def put_job(job: Job, *, whole_log: str) -> None:
     archived = " (archived)" if job.archived else ""
     put_painted(f"job {job.id}  {painted_status(job.status)}{archived}  priority {job.priority}")
     for name, value in _facts(job):
-        put(f"  {name:<11} {value}")
+        _put_fact(name, value)
     for op in job.ops:
         head = paint(f"opcode {op.index}: {op.summary}", "blue")
         put_painted(f"{head}  {painted_status(op.status)}")
         for name, value in _op_facts(op):
-            put(f"  {name:<11} {value}")
+            _put_fact(name, value)
         _put_log(op, whole_log)
+
+
+def _put_fact(name: str, value: Any) -> None:
+    """Print a fact; on a terminal its further lines stand below its first."""
+    line, columns = f"  {name:<11} {value}", width()
+    if columns is None:
+        put(line)
+        return
+    indent = " " * (INDENT if columns >= WIDE else INDENT // 2)
+    wrap = textwrap.TextWrapper(columns, subsequent_indent=indent, break_on_hyphens=False)
+    for part in wrap.wrap(printable(line)):
+        put_painted(part)
 
 
 def _facts(job: Job) -> Iterator[tuple[str, Any]]:
@@ -50,7 +66,8 @@ def _op_facts(op: Op) -> Iterator[tuple[str, Any]]:
     given = op.input if isinstance(op.input, dict) else {"input": op.input}
     for name, value in given.items():
         if name != "OP_ID":
-            yield name, _as_text(value)
+            for at, text in enumerate(texts_of(name, value)):
+                yield "" if at else name, _cut(text)
     if op.executed is not None:
         lasted = took(op.executed, op.ended or now())
         yield "executed", f"{local(op.executed)}, {'took' if op.ended else 'for'} {lasted}"
@@ -76,7 +93,10 @@ def _result(op: Op) -> str:
 
 def _as_text(value: Any) -> str:
     """The value on one line; on a terminal what is long is cut, --json has it all."""
-    text = value if isinstance(value, str) else jsonio.dumps(value).decode()
+    return _cut(value if isinstance(value, str) else jsonio.dumps(value).decode())
+
+
+def _cut(text: str) -> str:
     columns = width()
     limit = None if columns is None else columns * 3
     if limit is None or len(text) <= limit:

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from jqueue.console.show import painted_status
-from jqueue.console.terminal import faint, has_unicode, printable, put_painted
+from jqueue.console.table import cell_len, shortened
+from jqueue.console.terminal import faint, has_unicode, printable, put_painted, width
 from jqueue.console.times import ago, now, span
 from jqueue.job.family import named_children
 from jqueue.job.row import row_of
@@ -13,22 +14,31 @@ from jqueue.job.snapshot import Job
 
 Level = tuple[int, Job]
 """A job, and how deep it is below the first."""
+LEAST_SUMMARY: Final = 16
+"""Times are left out before a summary has less room."""
 
 
 def put_family(family: list[Level]) -> None:
     """Print a family as a tree, and how many are in which status."""
     for branch, (_, job) in zip(branches(family), family, strict=True):
-        put_painted(f"{branch}{_line(job)}")
+        put_painted(_line(branch, job))
     if len(family) > 1:
         counts = Counter(str(job.status) for _, job in family)
         parts = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
         put_painted(faint(f"{len(family)} jobs: {parts}"))
 
 
-def _line(job: Job) -> str:
+def _line(branch: str, job: Job) -> str:
+    """A job's line; where there is no room, without its times, and with the summary cut."""
     archived = " (archived)" if job.archived else ""
-    summary = printable(", ".join(job.summary))
-    return f"{job.id} {painted_status(job.status)}{archived} {summary}{faint(_times(job))}"
+    summary, times = printable(", ".join(job.summary)), _times(job)
+    columns = width()
+    if columns is not None:
+        left = columns - cell_len(f"{branch}{job.id} {job.status}{archived} ")
+        if left < min(cell_len(summary), LEAST_SUMMARY) + len(times):
+            times = ""
+        summary = shortened(summary, max(left - len(times), 1))
+    return f"{branch}{job.id} {painted_status(job.status)}{archived} {summary}{faint(times)}"
 
 
 def _times(job: Job) -> str:
