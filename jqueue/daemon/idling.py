@@ -13,8 +13,8 @@ from jqueue.daemon.connection import Slot
 from jqueue.daemon.reactor import LoopTimer, Reactor
 from jqueue.errors import WaitTimeout
 from jqueue.execution.runner import Runner
-from jqueue.job.status import JobStatus
-from jqueue.queue.reading import OPEN, counts
+from jqueue.job.status import OPEN, JobStatus
+from jqueue.queue.reading import counts
 
 Answer = Callable[[int | WaitTimeout], None]
 
