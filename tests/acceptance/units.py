@@ -177,3 +177,13 @@ def stubborn(op, context):
     while not os.path.exists(op.gate):
         time.sleep(0.01)
     write(op.path, context.job_id, context.op_index, context.attempt, "end", os.getpid())
+
+
+class Single(OpCode):
+    path: str
+    gate: str
+
+
+@logical_unit(Single, max_running=1)
+def single(op, context):
+    note(Note(op.path, gate=op.gate), context)

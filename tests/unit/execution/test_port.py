@@ -377,6 +377,17 @@ def test_dead_worker_is_judged_only_when_its_livelock_is_free(house):
     assert house.op(job)["interruptions"] == 1
 
 
+def test_what_a_worker_sent_before_it_died_is_read_before_it_is_judged(house):
+    job, token = house.running()
+    unread = [list(finish(token, result="in time"))]
+    house.channel.read_out = lambda: unread and house.port.receive(unread.pop())
+    house.process.kill()
+    house.free(house.held[0])
+    house.until("success", job)
+    assert house.op(job)["result"] == "in time"
+    assert house.op(job).get("interruptions", 0) == 0
+
+
 def test_silent_worker_is_condemned_and_killed(house):
     job, _ = house.running()
     house.port.closed()
