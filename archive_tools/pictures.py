@@ -136,8 +136,11 @@ def write_private(target: Path, data: bytes, *, queue: Path) -> None:
 
 _UNSEEN: Final = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != ord("\t")
-} | {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
-"""What XML and HTML can't hold, or nobody sees; whatever a terminal here could show."""
+} | {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFFFE, 0xFFFF)
+}
+"""What XML and HTML can't hold, nobody sees, or what turns text round; a terminal is not asked."""
 
 
 def visible(text: str) -> str:

@@ -152,7 +152,8 @@ def _paint(phase: Phase) -> dict[str, Any]:
 
 def _draw_pending(axes: Axes, layout: Layout) -> None:
     peak = max(layout.pending, default=0)
-    _steps(axes, layout, [0.0] * len(layout.pending), layout.pending, Phase.QUEUED)
+    nothing = [0.0] * len(layout.pending)
+    _steps(axes, layout, nothing, layout.pending, "pending", **_paint(Phase.QUEUED))
     _scale(axes, peak)
     _name(axes, "queued or waiting")
 
@@ -161,9 +162,10 @@ def _draw_density(axes: Axes, lane: DensityLane, layout: Layout) -> None:
     below = [0.0] * len(layout.pending)
     for phase, means in lane.heights.items():
         above = [low + mean for low, mean in zip(below, means, strict=True)]
-        _steps(axes, layout, below, above, phase)
+        _steps(axes, layout, below, above, phase.name.lower(), **_paint(phase))
         below = above
-    peak = max(lane.peak, 1e-9)
+    peak = lane.peak or 1.0
+    _draw_begun(axes, lane, layout, peak)
     marks = [at for at, number in enumerate(lane.failed) if number]
     axes.scatter(
         [(at + 0.5) * layout.column_s for at in marks],
@@ -188,18 +190,35 @@ _FAILED: Final[Any] = {
 
 
 def _steps(
-    axes: Axes, layout: Layout, below: list[float], above: list[float], phase: Phase
+    axes: Axes,
+    layout: Layout,
+    below: list[float],
+    above: list[float],
+    gid: str,
+    **paint: Any,
 ) -> None:
     edges = [at * layout.column_s for at in range(len(above) + 1)]
     axes.fill_between(
         edges,
         [*below, below[-1]],
         [*above, above[-1]],
-        where=[high > low for low, high in zip([*below, 0], [*above, 0], strict=True)],
+        where=_edges_of(above, below),
         step="post",
-        gid=phase.name.lower(),
-        **{**_paint(phase), "linewidth": 0},
+        gid=gid,
+        **{**paint, "linewidth": 0},
     )
+
+
+def _edges_of(above: list[float], below: list[float]) -> list[bool]:
+    """Say of each edge of a column whether one at its side is filled."""
+    filled = [high > low for low, high in zip(below, above, strict=True)]
+    return [left or right for left, right in zip([False, *filled], [*filled, False], strict=True)]
+
+
+def _draw_begun(axes: Axes, lane: DensityLane, layout: Layout, peak: float) -> None:
+    """Draw a line below each column in which something began, however short it was."""
+    whole = [-0.05 * peak if number else 0.0 for number in lane.begun]
+    _steps(axes, layout, whole, [0.0] * len(whole), "begun", color="#666666")
 
 
 def _scale(axes: Axes, peak: float) -> None:
@@ -234,7 +253,7 @@ def _finish(
             Line2D([], [], linestyle="", marker="X", color=LOOKS[Phase.ERROR].color, label="failed")
         )
     first, last = moment_text(layout.begin), moment_text(layout.end)
-    all_axes[0].set_title(f"{layout.title}; from {first} to {last}", loc="left", fontsize=10)
+    all_axes[0].set_title(f"{layout.title}\n{first} to {last}", loc="left", fontsize=10)
     figure.legend(handles=handles, loc="outside upper left", ncols=9, fontsize=7.5)
 
 

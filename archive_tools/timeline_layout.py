@@ -68,7 +68,13 @@ class DensityLane(NamedTuple):
     """The mean number in each column, by what came of them."""
     failed: list[int]
     """How many ended in each column with an error, or were interrupted."""
-    executions: int
+    begun: list[int]
+    """How many began in each column: what took no time is seen by it."""
+
+    @property
+    def executions(self) -> int:
+        """How many there were."""
+        return sum(self.begun)
 
     @property
     def peak(self) -> float:
@@ -110,6 +116,7 @@ class Layout:
                 {
                     "label": lane.label,
                     "executions": lane.executions,
+                    "begun": lane.begun,
                     "failed": lane.failed,
                     "heights": {p.name.lower(): means for p, means in lane.heights.items()},
                 }
@@ -261,7 +268,7 @@ def _density(spans: Spans, frame: _Frame, by: Literal["worker", "kind"]) -> Layo
     label_of = _largest(spans, names, numbers)
     columns: dict[str, dict[Phase, _Columns]] = {}
     failed: dict[str, list[int]] = {}
-    executions: Counter[str] = Counter()
+    begun: dict[str, list[int]] = {}
     for at in range(len(spans)):
         phase = Phase(spans.phases[at])
         bar = frame.clip(spans.begins[at], spans.ends[at], phase)
@@ -270,9 +277,9 @@ def _density(spans: Spans, frame: _Frame, by: Literal["worker", "kind"]) -> Layo
         label = label_of[numbers[at]]
         if label not in columns:
             columns[label] = defaultdict(lambda: _Columns(frame))
-            failed[label] = [0] * frame.columns
-        executions[label] += 1
+            failed[label], begun[label] = [0] * frame.columns, [0] * frame.columns
         columns[label][phase].add(bar)
+        begun[label][columns[label][phase].column(bar.begin)] += 1
         if phase in (Phase.ERROR, Phase.INTERRUPTED):
             failed[label][columns[label][phase].column(bar.end)] += 1
     lanes = [
@@ -280,13 +287,14 @@ def _density(spans: Spans, frame: _Frame, by: Literal["worker", "kind"]) -> Layo
             label,
             {phase: columns[label][phase].means() for phase in sorted(columns[label])},
             failed[label],
-            executions[label],
+            begun[label],
         )
-        for label in sorted(columns, key=lambda name: (name == OTHERS, -executions[name], name))
+        for label in sorted(columns, key=lambda name: (name == OTHERS, -sum(begun[name]), name))
     ]
+    executions = sum(lane.executions for lane in lanes)
     title = (
         f"{_count(spans.jobs, 'job')}: opcodes executed at once, by {by};"
-        f" {_count(executions.total(), 'execution')}, a column is {_span_text(frame.column_s)}"
+        f" {_count(executions, 'execution')}, a column is {_span_text(frame.column_s)}"
     )
     return Layout(
         "density",

@@ -96,7 +96,7 @@ def _line(line: Line, layout: Layout, label: int, columns: int, *, unicode: bool
 def _density(lane: DensityLane, label: int, *, unicode: bool) -> Iterator[Text]:
     heights = [sum(column) for column in zip(*lane.heights.values(), strict=True)]
     name = f"{lane.label} {lane.executions:,}"
-    yield _levels(name, heights, label, unicode=unicode)
+    yield _levels(name, heights, label, lane.begun, unicode=unicode)
     failed = sum(lane.failed)
     if failed:
         sign = SIGNS[Phase.ERROR]
@@ -106,15 +106,22 @@ def _density(lane: DensityLane, label: int, *, unicode: bool) -> Iterator[Text]:
         yield text
 
 
-def _levels(name: str, heights: Sequence[float], label: int, *, unicode: bool) -> Text:
+def _levels(
+    name: str,
+    heights: Sequence[float],
+    label: int,
+    seen: Sequence[float] | None = None,
+    *,
+    unicode: bool,
+) -> Text:
     levels = _LEVELS[unicode]
     peak = max(heights, default=0) or 1.0
     text = _named(f"{name}, up to {peak:,.3g}", label)
     # What is there at all is seen.
     text.append(
         "".join(
-            levels[max(round(height / peak * (len(levels) - 1)), 1 if height else 0)]
-            for height in heights
+            levels[max(round(height / peak * (len(levels) - 1)), 1 if height or is_seen else 0)]
+            for height, is_seen in zip(heights, seen or heights, strict=True)
         ),
         "cyan",
     )

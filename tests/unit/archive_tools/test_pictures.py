@@ -39,17 +39,18 @@ ROWS = Layout(
     ],
 )
 LANES = Layout("lanes", "lanes", 0.0, 10.0, ROWS.lines, [], [1.0, 2.0], 5.0)
+HEIGHTS = {Phase.SUCCESS: [1, 0, 0, 2, 0], Phase.ERROR: [0, 0, 0, 1, 0]}
 DENSITY = Layout(
     "density",
     "many",
     0.0,
-    3.0,
+    5.0,
     [],
-    [DensityLane(HOSTILE, {Phase.SUCCESS: [1, 0, 2], Phase.ERROR: [0, 0, 1]}, [0, 0, 3], 9)],
-    [0.0, 1.0, 2.0],
+    [DensityLane(HOSTILE, HEIGHTS, [0, 0, 0, 3, 0], [4, 0, 0, 5, 0])],
+    [0.0, 1.0, 2.0, 3.0, 4.0],
     1.0,
     ["a note"],
-)  # fmt: skip
+)
 EMPTY = Layout("empty", "0 jobs, nothing to draw")
 
 
@@ -76,6 +77,16 @@ def test_bars_stand_where_they_were_placed():
     ((_, _, _),) = boxes(picture, "canceled")
 
 
+def test_a_density_shows_every_column_that_has_something_however_lonely():
+    picture = timeline_picture(DENSITY, "svg")
+    first, last = sorted(boxes(picture, "success"))
+    ((error_from, error_to, _),) = boxes(picture, "error")
+    assert first[1] - first[0] == pytest.approx(last[1] - last[0], rel=1e-3)
+    assert (error_from, error_to) == pytest.approx(last[:2], rel=1e-3)
+    assert last[0] - first[0] == pytest.approx(3 * (first[1] - first[0]), rel=1e-3)
+    assert len(list(boxes(picture, "begun"))) == 2
+
+
 @pytest.mark.parametrize("layout", [ROWS, LANES, DENSITY, EMPTY], ids=lambda layout: layout.mode)
 def test_the_same_timeline_gives_the_same_bytes_and_text_stays_text(layout):
     picture = timeline_picture(layout, "svg")
@@ -95,7 +106,7 @@ def test_png_is_drawn_too(layout):
 
 
 def test_a_label_is_one_line_that_xml_can_hold():
-    assert shown("a\nb\t\x00\ufffe\ud800") == "a b \\x00\\ufffe\\ud800"
+    assert shown("a\nb\t\x00\ufffe\ud800\u202e") == "a b \\x00\\ufffe\\ud800\\u202e"
     assert shown("x" * 300, 10) == "xxxxxxxxx…"
 
 
@@ -176,7 +187,8 @@ def test_the_journal_knows_the_executions_that_the_document_forgot(queue_dir):
 
 
 def test_the_command_draws_into_files_and_as_text_and_changes_nothing(queue_dir, tmp_path):
-    before = {path: path.stat() for path in queue_dir.rglob("*")}
+    paths = sorted(queue_dir.rglob("*"))
+    before = [path.stat() for path in paths]
     for kind, start in (("svg", b"<?xml"), ("png", b"\x89PNG"), ("html", b"<!DOCTYPE html>")):
         target = tmp_path / f"picture.{kind}"
         assert command(queue_dir, "--output", target).exit_code == 0
@@ -189,7 +201,8 @@ def test_the_command_draws_into_files_and_as_text_and_changes_nothing(queue_dir,
     assert chosen.stdout.startswith("1 job\n2 TEST_DELAY")
     placed = json.loads(command(queue_dir, "--json", "1").stdout)
     assert [bar[2] for bar in placed["lines"][0]["bars"]][-1] == "success"
-    assert {path: path.stat() for path in queue_dir.rglob("*")} == before
+    assert [path.stat() for path in paths] == before
+    assert sorted(queue_dir.rglob("*")) == paths
 
 
 @pytest.mark.parametrize(
