@@ -10,26 +10,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from jqueue.errors import DiskFull, JQueueError, QueueFailed
-from jqueue.job.change import Quarantined, Submitted
-from jqueue.job.ids import job_file_name, parse_job_file_name
-from jqueue.job.state import Entry, Key, Layer, is_open, live_status
-from jqueue.job.status import JobStatus, calc_priority
+from jqueue.errors import QueueFailed
+from jqueue.job.change import Submitted
+from jqueue.job.state import Entry, Key, is_open, live_status
+from jqueue.job.status import calc_priority
 from jqueue.store import condition, opening
 from jqueue.store.checkpoint import Checkpointer
+from jqueue.store.damage import Damage
 from jqueue.store.disk import Disk, RealDisk, make_root, temp_path
+from jqueue.store.failed import disk_failed
 from jqueue.store.files import Files
 from jqueue.store.index import claim_order, unloaded
 from jqueue.store.journal import SEGMENT_BYTES, ClosedSegment, Journal
-from jqueue.store.ledger import FULL_ERRNOS, Ledger, Record
+from jqueue.store.ledger import Ledger, Record
 from jqueue.store.lock import QueueLock, write_owner
 from jqueue.store.memory import follow
 from jqueue.store.packed import DamagedPack, Packs
@@ -43,27 +40,17 @@ from jqueue.store.protocol import (
     Lsn,
     Transaction,
     Watcher,
-    new_transaction_id,
 )
+from jqueue.store.reads import Reads
 from jqueue.store.record import MAX_RECORD_BYTES
 from jqueue.store.room import Room
 from jqueue.store.segment import JOURNAL
+from jqueue.store.snapshot import DirectorySnapshot
 
 _log = logging.getLogger(__name__)
 
-_UNFINISHED: Final = (
-    JobStatus.QUEUED,
-    JobStatus.WAITING,
-    JobStatus.RUNNING,
-    JobStatus.CANCELING,
-)
-
 OWN_FILES: Final = 16
 """A submission of up to this many jobs writes their files before it returns."""
-
-REMEMBERED_READS: Final = 64
-"""So many unfinished jobs are kept that were read from their files: who looks at one is about to
-start it, and needs it again."""
 
 Durability = Literal["full", "process"]
 FilesMode = Literal["now", "behind"]
@@ -94,12 +81,6 @@ class DirectoryStore:
         self._lock = lock
         self._own_files = files == "now"
         self._snapshots: list[DirectorySnapshot] = []
-        self._seen_damaged: set[int] = set()
-        self._read: OrderedDict[int, Entry] = OrderedDict()
-        self._reading = threading.Lock()
-        self._written = 0
-        self._to_set_aside: deque[int] = deque()
-        """Jobs whose files were found damaged, by any thread, and are not yet recorded as such."""
         self.journal = Journal(
             disk, mode=durability, on_durable=self._durable, segment_bytes=segment_bytes
         )
@@ -111,12 +92,14 @@ class DirectoryStore:
             found = opening.find(disk)
             self._begin(found)
         except OSError as error:
-            raise _failed(disk.path, error) from error
+            raise disk_failed(disk.path, error) from error
         self.checkpointer = Checkpointer(disk, self.journal, self.files, self.ledger, self.room)
-        self.checkpointer.before_pass = self._set_aside_damaged
+        self._damage = Damage(disk, self.ledger, self.checkpointer.hurry)
+        self._reads = Reads(disk, self.packs, self._damage.met)
+        self.checkpointer.before_pass = self._damage.record
         if found.scanned:
             self.checkpointer.want_index()
-        self._record_damage(found.damaged)
+        self._damage.found(found.damaged)
         self._background = background
         if background:
             self.checkpointer.start()
@@ -210,58 +193,12 @@ class DirectoryStore:
             disk.mkdir(name, exist_ok=True)
         disk.sync_dir("")
 
-    def _record_damage(self, damaged: dict[int, str]) -> None:
-        """Set damaged files aside, by a record each, so that their IDs are never used again."""
-        for job, reason in damaged.items():
-            self.ledger.commit(_set_aside(job, reason))
-
     # What the ledger asks for
 
     def _load(self, key: Key) -> Any:
         if type(key) is not int or key > (self.ledger.values.get("serial") or 0):
             return None
-        known = self._read.get(key)
-        if known is not None:
-            return known
-        written = self._written
-        entry = opening.load(self.disk, key, self.packs)
-        if entry is not None and is_open(entry):
-            with self._reading:
-                # Not if files were written meanwhile: this one may have been read before.
-                if self._written == written:
-                    self._read[key] = entry
-                    if len(self._read) > REMEMBERED_READS:
-                        self._read.popitem(last=False)
-        if entry is opening.QUARANTINED and key not in self._seen_damaged:
-            self._seen_damaged.add(key)
-            self._to_set_aside.append(key)
-            self.checkpointer.hurry()
-        return entry
-
-    def _set_aside_damaged(self) -> None:
-        """Set files aside that were found damaged since the last pass, by a record each."""
-        while self._to_set_aside:
-            with contextlib.suppress(_Unharmed):
-                self.ledger.transact(partial(self._quarantine, self._to_set_aside[0]))
-            # Only now: a record that failed is tried again by the next pass.
-            self._to_set_aside.popleft()
-
-    def _quarantine(self, job: int, layer: Layer) -> Transaction:
-        value = self.ledger.values.get(job)
-        reason = None if isinstance(value, Entry) else opening.damage(self.disk, job)
-        if reason is None:
-            raise _Unharmed(f"the document of job {job} is known, or its file is gone")
-        if type(value) is not bytes:
-            return _set_aside(job, reason)
-        # What it was can't be read any more; those that are left to their files are queued,
-        # but for what was unfinished otherwise when the queue was opened.
-        was = next((str(one) for one in _UNFINISHED if layer.find(f"count/{one}")), None)
-        named = [
-            key
-            for key, held in self.ledger.values.items()
-            if held == job and isinstance(key, str) and key.startswith(("unique/", "retry/"))
-        ]
-        return _set_aside(job, reason, was, named)
+        return self._reads.load(key)
 
     def _durable(self, batch: list[Record]) -> None:
         for record in batch:
@@ -288,9 +225,7 @@ class DirectoryStore:
                 _log.warning(text, job, error, extra={"job": job})
 
     def _evict(self, job: int, entry: Entry) -> None:
-        with self._reading:
-            self._written += 1
-            self._read.pop(job, None)
+        self._reads.written(job)
         if not is_open(entry):
             self.ledger.evict(job, entry)
         elif live_status(entry) == "queued":
@@ -346,7 +281,7 @@ class DirectoryStore:
             if self.ledger.failure is not None:
                 raise self.ledger.failure
             if self.checkpointer.error is not None:
-                raise _failed(self.path, self.checkpointer.error)
+                raise disk_failed(self.path, self.checkpointer.error)
             if not self._background:
                 self.checkpoint()
         return self.room.enter(call)
@@ -388,7 +323,7 @@ class DirectoryStore:
         try:
             self.checkpointer.checkpoint()
         except OSError as error:
-            raise _failed(self.path, error) from error
+            raise disk_failed(self.path, error) from error
 
     def pack(self, number: int) -> Packed:
         """Put the files of archive directory `number` into one; see `jqueue.store.packing`."""
@@ -402,7 +337,7 @@ class DirectoryStore:
         try:
             return work(number)
         except OSError as error:
-            raise _failed(self.path, error) from error
+            raise disk_failed(self.path, error) from error
         except DamagedPack as error:
             raise QueueFailed(f"{error}; nothing was changed", path=str(self.path)) from error
 
@@ -421,101 +356,9 @@ class DirectoryStore:
             if self.ledger.failure is None:
                 self.checkpointer.checkpoint(closing=True)
         except OSError as error:
-            raise _failed(self.path, error) from error
+            raise disk_failed(self.path, error) from error
         finally:
             self.journal.close()
             self.disk.close()
             if self._lock is not None:
                 self._lock.release()
-
-
-def _set_aside(
-    job: int, reason: str, was: str | None = None, named: Sequence[str] = ()
-) -> Transaction:
-    file = job_file_name(job)
-    text = "%s: damaged (%s); set aside in quarantine"
-    _log.error(text, file, reason, extra={"job": job})
-    change = Quarantined(job, file, reason[:500], was, named)
-    return Transaction(new_transaction_id(), (change,), essential=True)
-
-
-class _Unharmed(JQueueError):
-    """There is nothing to set aside."""
-
-
-class DirectorySnapshot:
-    """The durable state of one moment: what memory knew, and files, but for those changed since."""
-
-    def __init__(self, store: DirectoryStore, lsn: Lsn, values: dict[Key, Any]) -> None:
-        self.lsn = lsn
-        self._store = store
-        self._values = values
-        self._before: dict[Key, Any] = {}
-
-    def keep(self, before: dict[Key, Any]) -> None:
-        """Learn what a later record replaced, before any file follows it."""
-        for key, value in before.items():
-            if type(key) is int and key not in self._before:
-                self._before[key] = value
-
-    def find(self, key: Key) -> Any:
-        """Return the value of `key` at that moment, or None."""
-        value = self._values.get(key)
-        if type(key) is not int or (value is not None and type(value) is not bytes):
-            return value
-        if key in self._before:
-            return self._before[key]
-        entry = self._store.find(key)
-        return self._before.get(key, entry)
-
-    def job_ids(self, *, archived: bool = False) -> list[int]:
-        """Return the IDs of all live (and archived) jobs, ascending."""
-        disk = self._store.disk
-        last = self._values.get("serial") or 0
-        try:
-            names = map(parse_job_file_name, disk.names())
-            found: set[int] = {job for job in names if job is not None and job <= last}
-            if archived:
-                found.update(
-                    job for job in opening.archived_ids(disk, self._store.packs) if job <= last
-                )
-        except OSError as error:
-            raise _failed(disk.path, error) from error
-        for source in (dict(self._before), self._values):
-            for key, value in source.items():
-                if type(key) is int:
-                    opening.list_job(found, key, value, archived=archived)
-        return sorted(found)
-
-    def open_ids(self) -> list[int]:
-        """Return the IDs of all unfinished jobs, ascending."""
-        return sorted(
-            key
-            for key, value in self._values.items()
-            if type(key) is int and (type(value) is bytes or is_open(value))
-        )
-
-    def close(self) -> None:
-        """Let the store forget the moment."""
-        self._store.release(self)
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
-
-
-def _failed(path: Path, error: OSError) -> JQueueError:
-    if error.errno in FULL_ERRNOS:
-        return DiskFull(f"{path}: no space left; what was acknowledged is kept", path=str(path))
-    return QueueFailed(
-        f"{path}: {error.strerror or error}; what was acknowledged is kept", path=str(path)
-    )

@@ -58,7 +58,7 @@ def test_p7_after_a_crash_it_is_set_aside_all_the_same(disk):
     queue = damaged(disk, [{"unique": "u"}, {}])
     with pytest.raises(JobNotFound):
         queue.job(1)
-    queue.store._set_aside_damaged()
+    queue.store.checkpointer.before_pass()
     left = disk.kill_state()
     again = opened(left)
     assert again.count() == 1
