@@ -7,8 +7,11 @@ import logging
 import click
 
 from archive_tools.command import Group
+from archive_tools.commands.diff import diff
 from archive_tools.commands.exporting import export, import_
+from archive_tools.commands.history import show_history
 from archive_tools.commands.info import info
+from archive_tools.commands.journal import journal
 from archive_tools.commands.listing import list_jobs
 from archive_tools.commands.packing import pack, unpack
 from archive_tools.commands.pruning import prune
@@ -24,6 +27,9 @@ COMMANDS = (
     list_jobs,
     info,
     tree,
+    show_history,
+    journal,
+    diff,
     stats,
     verify,
     repair,

@@ -19,7 +19,6 @@ from typing import Any
 from jqueue.errors import InvalidJob
 from jqueue.execution import builtin as _builtin  # noqa: F401 - declares the kinds of every queue
 from jqueue.execution.context import Context, to_inputs
-from jqueue.execution.inotify import Appearance
 from jqueue.execution.line import Ended, WorkerLine
 from jqueue.execution.units import UNITS, ResultWithJobs, Unit, load
 from jqueue.execution.wire import SOCKET
@@ -28,6 +27,7 @@ from jqueue.job.failure import encode_error
 from jqueue.job.jsonio import check_storable
 from jqueue.job.opcode import OpCode
 from jqueue.store import livelock, processes
+from jqueue.store.inotify import Appearance
 
 
 class Executor:

@@ -12,7 +12,7 @@ from typing import Final
 from jqueue.errors import QueueCorrupt, QueueFailed
 from jqueue.store.disk import Disk
 from jqueue.store.record import Header, seed
-from jqueue.store.segment import Found, parse_header, segment_path, walk
+from jqueue.store.segment import Bad, Found, parse_header, segment_path, walk
 
 MAX_HEADER_BYTES: Final = 1 << 18
 """A header holds the drain and pause flags, each of at most 64 KiB."""
@@ -35,7 +35,7 @@ class Follower:
     """The records of a journal from the beginning of one segment on, as they come.
 
     `number`, `header` and `claim` (the highest LSN claimed durable) are those of the place where
-    the last record stood.
+    the last record stood; `bad` is the whole line behind it that is no record, if there is one.
     """
 
     def __init__(self, disk: Disk, number: int, *, born: bool = True) -> None:
@@ -46,6 +46,7 @@ class Follower:
         self.header: Header | None = None
         self.claim = 0
         self.next_lsn = 0
+        self.bad: Found | Bad | None = None
         self._offset = 0
         self._seed = 0
         self._last = (0, b"")
@@ -105,11 +106,13 @@ class Follower:
         if size <= self._offset:
             return
         begin = self._offset
+        self.bad = None
         data = self.disk.read_range(name, begin, size - begin)
         # A line without an end is being written.
         data = data[: data.rfind(b"\n") + 1]
         for part in walk(data, self._seed, at=begin):
             if not isinstance(part, Found) or part.lsn != self.next_lsn:
+                self.bad = part
                 return
             self.next_lsn += 1
             self.claim = max(self.claim, part.value.get("durable", 0))

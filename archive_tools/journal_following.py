@@ -1,0 +1,106 @@
+"""The journal as it is written: what is kept, and then what comes, once it is durable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from archive_tools.journal import Damage, Part, parts
+from jqueue.store.disk import Disk
+from jqueue.store.following import Follower, Rewound
+from jqueue.store.inotify import Appearance
+from jqueue.store.lock import is_owned
+from jqueue.store.record import Header
+from jqueue.store.segment import JOURNAL, Found, segment_numbers
+
+LOOK_S: Final = 1.0
+"""The kernel tells of what is written; only an owner that vanished is looked for in between."""
+
+
+def follow(disk: Disk) -> Iterator[Part]:
+    """Yield the journal, and go on for ever; beside an owner only what is durable.
+
+    Raises as `parts` and `Follower.read`.
+    """
+    newest = max(segment_numbers(disk), default=0) if disk.is_dir(JOURNAL) else 0
+    for part in parts(disk, owned=True):
+        if part.number >= newest:
+            break
+        yield part
+    fd = os.open(disk.path / JOURNAL, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    news = Appearance(fd, modified=True)
+    following = _Following(disk, newest)
+    try:
+        while True:
+            yield from following.news()
+            news.wait(LOOK_S)
+    finally:
+        news.close()
+        os.close(fd)
+
+
+class _Following:
+    def __init__(self, disk: Disk, number: int) -> None:
+        self._disk = disk
+        self._follower = Follower(disk, number)
+        self._held: list[Found] = []
+        self._numbers: list[int] = []
+        """The segments in which those that are held stand."""
+        self._shown_lsn = 0
+        self._shown_segment = 0
+        self._bad_at = (0, 0)
+        self._bad_shown = False
+
+    def news(self) -> Iterator[Part]:
+        """Yield what became durable since the last call."""
+        try:
+            for found in self._follower.read():
+                yield from self._begun()
+                # What a new owner took over from an older segment was here before.
+                if found.lsn > self._shown_lsn:
+                    self._held.append(found)
+                    self._numbers.append(self._follower.number)
+        except Rewound:
+            self._held.clear()
+            self._numbers.clear()
+            self._follower = Follower(self._disk, self._follower.number)
+            return
+        yield from self._begun()
+        header = self._follower.header
+        assert header is not None
+        # Without an owner all counts that an opening would keep, in process mode all there is.
+        everything = header.mode == "process" or not is_owned(self._disk.path)
+        ready = [everything or found.lsn <= self._follower.claim for found in self._held].count(
+            True
+        )
+        for number, found in zip(self._numbers[:ready], self._held[:ready], strict=True):
+            self._shown_lsn = found.lsn
+            yield Part(number, found)
+        del self._held[:ready], self._numbers[:ready]
+        yield from self._damage()
+
+    def _begun(self) -> Iterator[Part]:
+        header: Header | None = self._follower.header
+        if header is not None and header.segment > self._shown_segment:
+            # All before it was synced when it was born.
+            for number, found in zip(self._numbers, self._held, strict=True):
+                self._shown_lsn = found.lsn
+                yield Part(number, found)
+            self._held.clear()
+            self._numbers.clear()
+            self._shown_segment = header.segment
+            yield Part(header.segment, header)
+
+    def _damage(self) -> Iterator[Part]:
+        """Yield a bad line at the end, once, if it is still there when it is looked at again."""
+        bad = self._follower.bad
+        if bad is None:
+            self._bad_at, self._bad_shown = (0, 0), False
+            return
+        at = (self._follower.number, bad.offset)
+        if at == self._bad_at and not self._bad_shown:
+            self._bad_shown = True
+            text = f"{bad.size} bytes are no whole record: torn, or damaged"
+            yield Part(self._follower.number, Damage(text, bad.offset, bad.size))
+        self._bad_at = at
