@@ -169,7 +169,7 @@ class Reach:
                     delay_s = min(delay_s * 2, LOOK_ALONE_S)
 
     def _appears(self, until: contextlib.ExitStack) -> Callable[[float], bool]:
-        from jqueue.execution.inotify import Appearance  # noqa: PLC0415 - see the module
+        from jqueue.store.inotify import Appearance  # noqa: PLC0415 - see the module
 
         if not self._absent:
             self._absent = True
