@@ -18,6 +18,7 @@ from pathlib import Path
 from bench.archive import archive
 from bench.execution import execution
 from bench.peers import Bare, Sqlite, SqliteGroup
+from bench.socket import sockets
 from jqueue.queue.clock import SystemClock
 from jqueue.queue.core import QueueCore
 from jqueue.store.directory import DirectoryStore
@@ -124,6 +125,7 @@ def main():
         opening(root)
         execution(root)
         archive(root)
+        sockets(root)
     finally:
         shutil.rmtree(root)
 

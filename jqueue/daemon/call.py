@@ -33,7 +33,11 @@ class Call:
 
     def answer(self, value: Any) -> None:
         """Answer with a result."""
-        self.slot.answer(luxi.frame(luxi.success(value)))
+        self.slot.answer(self.encode(value))
+
+    def encode(self, value: Any) -> bytes:
+        """Return a result as it is sent."""
+        return luxi.frame(luxi.success(value))
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
@@ -64,7 +68,7 @@ class Call:
 
         def running() -> None:
             try:
-                value = work()
+                data = self.encode(work())
             except JQueueError as error:
                 caught: JQueueError = error
                 reactor.call_threadsafe(lambda: self.fail(caught))
@@ -74,7 +78,7 @@ class Call:
                 failed = QueueFailed(f"the owner met an error of its own: {error!r:.200}")
                 reactor.call_threadsafe(lambda: self.fail(failed))
             else:
-                reactor.call_threadsafe(lambda: self.answer(value))
+                reactor.call_threadsafe(lambda: self.slot.answer(data))
 
         self._readers.submit(running)
 
@@ -84,9 +88,9 @@ class GanetiCall(Call):
 
     __slots__ = ()
 
-    def answer(self, value: Any) -> None:
-        """Answer with a result."""
-        self.slot.answer(luxi.ascii_frame(luxi.success(value)))
+    def encode(self, value: Any) -> bytes:
+        """Return a result as it is sent."""
+        return luxi.ascii_frame(luxi.success(value))
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""

@@ -1,7 +1,7 @@
 """One connection to the owner's socket: requests in, answers out in their order, nothing unbounded.
 
 A peer that sends too much at once is read no further until its answers are on their way; one that
-doesn't read its answers is not waited for.
+doesn't read its answers is not waited for; a long request is parsed beside the loop.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ MAX_PIPELINED: Final = 1024
 """Unanswered requests of one connection."""
 MAX_UNSENT_BYTES: Final = 4 << 20
 """Answers that a peer has not read; above it no more of its requests are."""
+PARSED_APART_BYTES: Final = 256 << 10
+"""A longer request would hold the loop for more than some milliseconds."""
 STALL_S: Final = 60.0
 """A peer that takes no byte of its answers for so long is gone, or as good as."""
 
@@ -100,7 +102,10 @@ class Handler(Protocol):
         """The connection is gone."""
 
     def may_hold(self, connection: Connection, size_bytes: int) -> bool:
-        """Whether there is room for so much of a message that isn't complete."""
+        """Whether there is room for so much of messages that aren't understood yet."""
+
+    def parse_apart(self, text: bytes, then: Callable[[luxi.Request | InvalidJob], None]) -> None:
+        """Parse a long request on another thread; `then` is called in the loop's."""
 
 
 class Connection:
@@ -120,6 +125,9 @@ class Connection:
         self._stream: socket.socket | None = stream
         self._fd = stream.fileno()
         self._splitter = Splitter()
+        self._frames: deque[bytes] = deque()
+        self._parsing_bytes = 0
+        """Of the request that is parsed apart: those behind it wait, and no more is read."""
         self._slots: deque[Slot] = deque()
         self._out: deque[memoryview] = deque()
         self._gathered: list[bytes] = []
@@ -154,17 +162,41 @@ class Connection:
             return False
         self._heard_s = time.monotonic()
         try:
-            for text in self._splitter.feed(data):
-                if self._stream is not None:
-                    self._receive(text)
+            self._frames.extend(self._splitter.feed(data))
+            self._work()
         except TooLarge as error:
             self._refuse(str(error))
-        if self._stream is not None and not self._closing:
-            self._hold()
+        self._hold()
         return True
 
+    def _work(self) -> None:
+        """Deal with the frames at hand, in their order."""
+        while self._frames and not self._parsing_bytes and self._stream is not None:
+            text = self._frames.popleft()
+            if self._port is None and len(text) > PARSED_APART_BYTES:
+                self._parsing_bytes = len(text)
+                self._update_events()
+                self._handler.parse_apart(text, self._parsed)
+            else:
+                self._receive(text)
+
+    def _parsed(self, request: luxi.Request | InvalidJob) -> None:
+        self._parsing_bytes = 0
+        if self._stream is None:
+            return
+        if isinstance(request, InvalidJob):
+            self._refuse(str(request))
+        else:
+            self._serve(request)
+        self._work()
+        self._hold()
+        self._update_events()
+
     def _hold(self) -> None:
-        if not self._handler.may_hold(self, self._splitter.pending_bytes):
+        if self._stream is None or self._closing:
+            return
+        size_bytes = self._splitter.pending_bytes + self._parsing_bytes
+        if not self._handler.may_hold(self, size_bytes):
             self._refuse("too many large messages at once; send it again later")
 
     def read_out(self) -> None:
@@ -180,11 +212,19 @@ class Connection:
                 self._port.receive(jsonio.loads_strict(text, max_depth=luxi.MAX_DEPTH))
                 return
             request = luxi.parse_request(text)
-            if request.method == HELLO and not self._slots:
-                self._greet(request)
-                return
         except InvalidJob as error:
             self._refuse(str(error))
+        else:
+            self._serve(request)
+
+    def _serve(self, request: luxi.Request) -> None:
+        if self._closing:
+            return
+        if request.method == HELLO and not self._slots:
+            try:
+                self._greet(request)
+            except InvalidJob as error:
+                self._refuse(str(error))
             return
         slot = Slot(self)
         self._slots.append(slot)
@@ -299,7 +339,7 @@ class Connection:
         if self._stream is None:
             return
         crowded = len(self._slots) >= MAX_PIPELINED or self.unsent_bytes > MAX_UNSENT_BYTES
-        events = 0 if crowded or self._closing else select.EPOLLIN
+        events = 0 if crowded or self._closing or self._parsing_bytes else select.EPOLLIN
         if self._out:
             events |= select.EPOLLOUT
         if events != self._events:
@@ -329,7 +369,9 @@ class Connection:
     @property
     def idle_since_s(self) -> float | None:
         """Since when nothing is expected of it, but that it might ask again; None if not so."""
-        busy = self._slots or self._out or self._port is not None or self.claims
+        busy = (
+            self._parsing_bytes or self._slots or self._out or self._port is not None or self.claims
+        )
         return None if busy else self._heard_s
 
     @property

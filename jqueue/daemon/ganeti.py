@@ -31,6 +31,8 @@ from jqueue.queue.submission import Terms, submit_many, submit_one
 MAX_WAIT_S: Final = 89.0
 """Ganeti's clients give up on an answer after 180 s, and ask for at most half of that."""
 ALL_AGES: Final = -1
+MAX_FIELDS: Final = 256
+"""Of one request; each is computed for each job."""
 _LOST: Final = "Can't load job file"
 
 
@@ -255,6 +257,8 @@ def _list(value: Any) -> list[Any]:
 
 def _names(value: Any) -> Sequence[str]:
     names = _list(value)
+    if len(names) > MAX_FIELDS:
+        raise MalformedQuery(f"more than {MAX_FIELDS} fields")
     if not all(isinstance(name, str) for name in names):
         raise MalformedQuery("the names of fields are text")
     return names

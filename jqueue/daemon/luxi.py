@@ -19,7 +19,6 @@ from jqueue import errors
 from jqueue.errors import InvalidJob, JQueueError
 from jqueue.execution.wire import END, frame
 from jqueue.job import jsonio
-from jqueue.job.log import Log
 from jqueue.job.snapshot import Job
 
 MAX_DEPTH: Final = jsonio.MAX_DEPTH + 10
@@ -85,19 +84,16 @@ _GANETI_CLASSES: Final[tuple[tuple[type[JQueueError], str], ...]] = (
 
 def ascii_json(value: Any) -> bytes:
     """Return JSON without a byte beyond ASCII."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=_plain)
+    data = jsonio.dumps(value)
+    if data.isascii():
+        return data
+    text = json.dumps(jsonio.loads(data), ensure_ascii=True, separators=(",", ":"))
     return text.encode("ascii")
 
 
 def ascii_frame(message: Any) -> bytes:
     """Return a message to a client of Ganeti's as it goes over the socket."""
     return ascii_json(message) + END
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Log):
-        return value.flatten()
-    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def job_to_wire(job: Job) -> dict[str, Any]:

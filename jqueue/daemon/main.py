@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S: Final = 10.0
 """A starting daemon waits so long for whoever owns the queue for a moment."""
+SWITCH_S: Final = 0.0005
+"""The loop gets the interpreter back from a reader after so long: with Python's own 5 ms a commit
+beside a long listing took 16 ms instead of 2."""
 
 
 def serve(
@@ -52,6 +55,7 @@ def serve(
     for source in sources:
         load(source)
     _raise_descriptor_limit()
+    sys.setswitchinterval(SWITCH_S)
     notifier = Notifier.take(os.environ)
     try:
         while True:

@@ -16,13 +16,14 @@ import socket
 import stat
 import struct
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from jqueue.daemon import luxi
 from jqueue.daemon.connection import Connection, Peer, Port, Slot
 from jqueue.daemon.reactor import Reactor
 from jqueue.daemon.verbs import Verbs
-from jqueue.errors import QueueFailed
+from jqueue.errors import InvalidJob, QueueFailed
 from jqueue.execution.port import greet, read_hello
 from jqueue.execution.runner import Runner
 from jqueue.execution.wire import SOCKET
@@ -36,7 +37,7 @@ IDLE_S: Final = 10.0
 """When there is no more room, a connection that asked nothing for so long makes room."""
 RETRY_S: Final = 1.0
 MAX_HELD_BYTES: Final = 256 << 20
-"""Of messages that are not complete, on all connections together."""
+"""Of messages that are not complete or not parsed, on all connections together."""
 FREE_BYTES: Final = 1 << 20
 """A connection may hold so much of one whatever the others do."""
 BACKLOG: Final = 128
@@ -109,8 +110,20 @@ class Server:
             self._accepting = True
             self._reactor.watch(self._listener.fileno(), self._accept)
 
+    def parse_apart(self, text: bytes, then: Callable[[luxi.Request | InvalidJob], None]) -> None:
+        """Parse a long request on a reader's thread; `then` is called in the loop's."""
+
+        def parse() -> None:
+            try:
+                request: luxi.Request | InvalidJob = luxi.parse_request(text)
+            except InvalidJob as error:
+                request = error
+            self._reactor.call_threadsafe(lambda: then(request))
+
+        self.verbs.readers.submit(parse)
+
     def may_hold(self, connection: Connection, size_bytes: int) -> bool:
-        """Whether there is room for so much of a message that isn't complete."""
+        """Whether there is room for so much of messages that aren't understood yet."""
         if size_bytes <= FREE_BYTES:
             self._held_bytes.pop(connection, None)
             return True

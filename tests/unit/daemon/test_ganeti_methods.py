@@ -333,6 +333,20 @@ def test_nothing_new_is_answered_at_the_timeout(luxi, queue):
         assert found == [["queued"], []]
 
 
+@pytest.mark.parametrize("method", ["Query", "QueryFields", "QueryJobs"])
+def test_a_request_names_a_bounded_number_of_fields(luxi, method):
+    names = ["id"] * 257
+    args = {
+        "Query": ["job", names, None],
+        "QueryFields": ["job", names],
+        "QueryJobs": [None, names],
+    }
+    luxi.send(method, *args[method])
+    ok, text = luxi.answer()
+    assert not ok
+    assert "more than 256 fields" in text
+
+
 def test_unknown_fields_make_all_values_null(luxi, queue):
     queue.submit([DELAY])
     found = luxi.result("WaitForJobChange", 1, ["status", "zzz"], None, None, 80)

@@ -237,6 +237,40 @@ def test_a_peer_that_takes_no_answer_is_let_go_with_what_was_for_it(queue, monke
         assert peer.ask("count")["result"] == 2000
 
 
+def test_a_long_request_is_parsed_beside_the_loop_and_answered_in_its_turn(queue, monkeypatch):
+    begun, may_end = threading.Event(), threading.Event()
+    parse = luxi.parse_request
+
+    def slowly(text):
+        if b"long" in text:
+            begun.set()
+            assert may_end.wait(20)
+        return parse(text)
+
+    monkeypatch.setattr(luxi, "parse_request", slowly)
+    long = frame(
+        {"method": "submit", "args": {"ops": [{"OP_ID": "OP_X", "long": "x" * (1 << 20)}]}}
+    )
+    with Peer(queue) as slow, Peer(queue) as quick:
+        slow.send(long + frame({"method": "pause_state", "args": {}}))
+        assert begun.wait(20)
+        assert quick.ask("submit", ops=[{"OP_ID": "OP_X"}])["result"] == 1
+        may_end.set()
+        assert slow.answer()["result"] == 2
+        assert slow.answer()["result"] is None
+
+
+def test_a_long_request_that_is_nonsense_is_refused_and_its_peer_may_vanish(queue):
+    with Peer(queue) as peer:
+        peer.send(b"[" + b'"x",' * 100_000 + END)
+        assert "not JSON" in peer.answer()["result"]
+        assert peer.answer() is None
+    with Peer(queue) as gone:
+        gone.send(frame({"method": "count", "args": {"x": "y" * (1 << 20)}}))
+    with Peer(queue) as peer:
+        assert peer.ask("count")["result"] == 0
+
+
 def test_unfinished_messages_are_bounded_on_all_connections_together(queue, monkeypatch):
     monkeypatch.setattr(server, "MAX_HELD_BYTES", 5 << 20)
     with Peer(queue) as first, Peer(queue) as second, Peer(queue) as third:
