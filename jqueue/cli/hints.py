@@ -17,7 +17,7 @@ def hint_for(error: JQueueError, settings: "Settings") -> str:
     if isinstance(error, QueueFailed) and str(error).endswith(NO_QUEUE):
         return "; jqueue submit makes one, --queue DIR or $JQUEUE_DIR names another"
     if isinstance(error, QueueDrained):
-        return "; jqueue undrain ends that"
+        return " (jqueue undrain)"
     return ""
 
 

@@ -1,5 +1,6 @@
 """`list`: which jobs there are."""
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,7 +60,12 @@ def list_jobs(  # noqa: PLR0913  # as many as a list has independent facts
         if settings.as_json:
             put_json_array(map(row_of if fields is None else fields_row(fields), found))
         else:
-            put_jobs(found, fields)
+            first = next(found, None)
+            if first is None and not ids and not archived:
+                # What is looked for may have been archived meanwhile.
+                matches = " matches" if choice.given else ""
+                say(f"No live job{matches}; add --archived to see archived ones, too.")
+            put_jobs(found if first is None else chain([first], found), fields)
     for job in sorted(missing):
         say(f"no job {job}{missing_job(job, settings)}")
     context.exit(1 if missing else 0)

@@ -37,6 +37,7 @@ def retry(
             except (JobNotFound, InvalidJob, Refused) as error:
                 # It is this job's own matter; the others may be retried all the same.
                 hint = hint_for(error, settings)
-                say(f"job {job}: {one_line(str(error))}{hint}")
+                named = "" if isinstance(error, JobNotFound) else f"job {job}: "
+                say(f"{named}{one_line(str(error))}{hint}")
                 code = 1
     context.exit(code if ids is not None or targets.dry_run else 1)

@@ -42,6 +42,8 @@ def _line(branch: str, job: Job) -> str:
 
 
 def _times(job: Job) -> str:
+    if job.started is None and job.ended is not None:
+        return f"  ended {ago(job.ended, now())}"
     if job.started is None:
         return f"  submitted {ago(job.received, now())}"
     if job.ended is None:

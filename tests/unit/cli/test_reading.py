@@ -172,6 +172,27 @@ def test_tree_of_one_job(shell):
     shell("submit", "--", "true")
     assert shell("tree", 1).stdout.startswith("1 queued EXEC(true)  submitted ")
     assert shell.json("tree", 1)["children"] == []
+    shell("cancel", 1)
+    assert shell("tree", 1).stdout.startswith("1 canceled EXEC(true)  ended ")
+
+
+def test_a_list_of_nothing_says_where_else_to_look(shell):
+    shell.submit()
+    shell("cancel", 1)
+    shell("archive", 1)
+    assert shell("list", "--status", "canceled").stderr == (
+        "No live job matches; add --archived to see archived ones, too.\n"
+    )
+    assert shell("list").stderr.startswith("No live job;")
+    for words in (("--archived",), ("--json",), (1,)):
+        assert shell("list", *words).stderr == ""
+
+
+def test_a_drained_queue_names_the_command_that_ends_it(shell):
+    shell("drain", "--reason", "moving")
+    assert shell("submit", "--", "true", code=1).stderr == (
+        "Error: the queue is drained: moving; undrain it first (jqueue undrain)\n"
+    )
 
 
 def test_explain_and_status_say_what_keeps_jobs(shell):
