@@ -21,6 +21,7 @@ def test_every_command_is_in_the_readme_and_no_other():
 @pytest.mark.parametrize("example", [example for _, example in ROWS])
 def test_every_example_is_understood(example):
     _, name, *words = shlex.split(example)
-    command = cli.get_command(click.Context(cli), name)
+    program = click.Context(cli, **cli.context_settings)
+    command = cli.get_command(program, name)
     assert command is not None
-    command.make_context(name, words, parent=click.Context(cli))
+    command.make_context(name, words, parent=program)
