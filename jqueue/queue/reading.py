@@ -84,7 +84,7 @@ def finished_ids(moment: Snapshot) -> list[int]:
 
 def _oldest_queued(moment: Snapshot) -> float | None:
     """When the oldest of the queued jobs was submitted, in Unix seconds: IDs rise with that."""
-    for job in moment.open_ids():
+    for job in moment.unfinished():
         entry: Entry | None = moment.find(job)
         document = None if entry is None else entry.document
         if document is not None and calc_status(document["ops"]) is JobStatus.QUEUED:

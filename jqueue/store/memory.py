@@ -74,7 +74,11 @@ class MemorySnapshot:
 
     def open_ids(self) -> list[int]:
         """Return the IDs of all unfinished jobs, ascending."""
-        return sorted(key for key, entry in self._entries() if is_open(entry))
+        return list(self.unfinished())
+
+    def unfinished(self) -> Iterator[int]:
+        """Yield the IDs of all unfinished jobs, ascending, judging each when it is its turn."""
+        return (key for key, entry in sorted(self._entries()) if is_open(entry))
 
     def _entries(self) -> Iterator[tuple[int, Entry]]:
         for key, entry in self._values.items():

@@ -240,6 +240,10 @@ class OfflineQueue:
             else:
                 found.discard(job)
 
+    def unfinished(self) -> Iterator[int]:
+        """Yield the IDs of all unfinished jobs, ascending, judging each when it is its turn."""
+        return iter(self.open_ids())
+
     def open_ids(self) -> list[int]:
         """Return the IDs of all unfinished jobs, ascending."""
         if self._is_past:

@@ -181,6 +181,9 @@ class Snapshot(Protocol):
     def job_ids(self, *, archived: bool = False) -> list[int]:
         """Return the IDs of all live (and archived) jobs, ascending."""
 
+    def unfinished(self) -> Iterator[int]:
+        """Yield the IDs of all unfinished jobs, ascending, judging each when it is its turn."""
+
     def open_ids(self) -> list[int]:
         """Return the IDs of all unfinished jobs, ascending."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -61,11 +62,14 @@ class DirectorySnapshot:
 
     def open_ids(self) -> list[int]:
         """Return the IDs of all unfinished jobs, ascending."""
-        return sorted(
-            key
-            for key, value in self._values.items()
-            if type(key) is int and (type(value) is bytes or is_open(value))
-        )
+        return list(self.unfinished())
+
+    def unfinished(self) -> Iterator[int]:
+        """Yield the IDs of all unfinished jobs, ascending, judging each when it is its turn."""
+        for job in sorted(key for key in self._values if type(key) is int):
+            value = self._values[job]
+            if type(value) is bytes or is_open(value):
+                yield job
 
     def close(self) -> None:
         """Let the store forget the moment."""

@@ -142,6 +142,7 @@ def test_a_snapshot_is_one_moment_while_commits_go_on(store):
                 store.checkpoint()
             assert moment.job_ids() == ids
             assert moment.open_ids() == open_ids
+            assert list(moment.unfinished()) == open_ids
             assert {job: moment.find(job).document for job in ids} == {
                 job: entry.document for job, entry in before.items()
             }
