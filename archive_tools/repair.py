@@ -32,27 +32,10 @@ from jqueue.store.disk import QuietDisk
 from jqueue.store.lock import is_owned, read_owner
 from jqueue.store.segment import JOURNAL
 
-LEFT: Final = frozenset(
-    {
-        "archive-unfinished",
-        "child-disowned",
-        "child-missing",
-        "child-unknown",
-        "dependency",
-        "foreign",
-        "job-priority",
-        "job-status",
-        "job-times",
-        "key-twice",
-        "key-unknown",
-        "op-unknown",
-        "unique-twice",
-    }
-)
-"""What a person has to decide: no file can say which of two is right, or what was meant."""
 _OF_CONTENT: Final = frozenset(
     {"archive-unfinished", "job-priority", "job-status", "job-times", "key-unknown", "op-unknown"}
 )
+"""What only a person can decide, inside a file that stays: nothing says what was meant."""
 _QUEUE: Final = ("version", "serial", JOURNAL, "archive")
 
 
@@ -147,7 +130,7 @@ def _answer(plan: Plan, findings: list[Finding]) -> None:
             by_job.setdefault(step.job, step)
     last = plan.steps[-1] if plan.journal else None
     for finding in findings:
-        if finding.code in LEFT:
+        if plan.leaves(finding):
             continue
         answer = by_path.get(finding.path) or by_job.get(finding.job or -1) or last
         if answer is None:
@@ -156,4 +139,4 @@ def _answer(plan: Plan, findings: list[Finding]) -> None:
             answer.answers.append(finding.code)
 
 
-__all__ = ["LEFT", "check_directory", "make_plan"]
+__all__ = ["check_directory", "make_plan"]

@@ -33,7 +33,6 @@ from jqueue.store.record import (
     Header,
     decode_header,
     decode_line,
-    decode_within,
     seed,
 )
 from jqueue.store.replay import ABSOLUTE, Replayed
@@ -43,6 +42,7 @@ from jqueue.store.segment import (
     read_watermark,
     segment_numbers,
     segment_path,
+    walk,
 )
 
 _GENERATION: Final = re.compile(rb'"generation":"([0-9a-f]{16})"')
@@ -116,31 +116,25 @@ def salvage(data: bytes, name: int, path: str) -> Salvaged:
 
 
 def _read(found: Salvaged, data: bytes, offset: int, start: int) -> None:
-    while offset < len(data):
-        end = data.find(b"\n", offset)
-        end = len(data) if end < 0 else end
-        line = data[offset:end]
-        value = decode_line(line, start)
-        if value is not None and isinstance(value.get("lsn"), int):
-            _keep(found, Found(offset, value["lsn"], value, len(line) + 1))
-        elif (record := _mended(line, start)) is not None:
-            found.mended.append((record["lsn"], offset))
-            _keep(found, Found(offset, record["lsn"], record, len(line) + 1))
+    for part in walk(data, start, begin=offset):
+        if isinstance(part, Found):
+            _keep(found, part)
+            continue
+        line = data[part.offset : part.offset + part.size].removesuffix(b"\n")
+        whole = mend(line, start)
+        record = None if whole is None else decode_line(whole, start)
+        if record is not None and isinstance(record.get("lsn"), int):
+            if whole != line:
+                found.mended.append((record["lsn"], part.offset))
+            _keep(found, Found(part.offset, record["lsn"], record, part.size))
         else:
-            found.bad.append(Bad(found.path, offset, len(line), _named(line)))
-            for inside, record in decode_within(line, start):
-                _keep(found, Found(offset + inside, record["lsn"], record, 0))
-        offset = end + 1
-
-
-def _mended(line: bytes, start: int) -> dict[str, Any] | None:
-    whole = mend(line, start)
-    record = None if whole is None else decode_line(whole, start)
-    return record if record is not None and isinstance(record.get("lsn"), int) else None
+            found.bad.append(Bad(found.path, part.offset, len(line), _named(line)))
+            for inside in part.within:
+                _keep(found, inside)
 
 
 def mend(line: bytes, start: int) -> bytes | None:
-    """Return a line of which one bit was flipped as it was; None for any other damage.
+    """Return a line of which at most one bit was flipped as it was; None for any other damage.
 
     A flipped bit changes the checksum in a way that tells which one it was: of 500,000 bits one is
     taken for another once in 8,000 times, and then the line is hardly a record still.
@@ -149,7 +143,7 @@ def mend(line: bytes, start: int) -> bytes | None:
         return None
     body = line[_BODY:]
     actual = b"%08x " % zlib.crc32(body, start)
-    if sum((a ^ b).bit_count() for a, b in zip(actual, line[:_BODY], strict=True)) == 1:
+    if sum((a ^ b).bit_count() for a, b in zip(actual, line[:_BODY], strict=True)) <= 1:
         return actual + body
     try:
         wanted = int(line[: _BODY - 1], 16) ^ int(actual, 16)

@@ -82,6 +82,10 @@ class Plan:
         """Say once that `verify` will find this afterwards."""
         self.left[f"{finding.code}: {finding.text}"] = finding.code
 
+    def leaves(self, finding: Finding) -> bool:
+        """Say whether `verify` will find this afterwards too."""
+        return f"{finding.code}: {finding.text}" in self.left
+
     @property
     def id(self) -> str:
         """Return the plan's fingerprint: equal for equal steps on equal files, anywhere."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jqueue.job.state import Entry, Layer, Place
+from jqueue.job.ids import ARCHIVE_DIVISOR
+from jqueue.job.state import PACK, Entry, Layer, Place
 from jqueue.job.status import FINALIZED, calc_status
 
 
@@ -34,4 +35,8 @@ def why_not_prunable(layer: Layer, job: int) -> str | None:
     waiting = layer.find(f"waited/{job}")
     if waiting:
         return f"{waiting} unfinished jobs depend on it"
+    fault = layer.find(f"{PACK}{job // ARCHIVE_DIVISOR}") if entry.place is Place.ARCHIVE else None
+    if fault:
+        # Only a whole pack can be written anew without it.
+        return f"its pack is damaged ({fault}); mend it with: jqueue-archive repair"
     return None

@@ -11,8 +11,10 @@ every other key is text:
     fate/ID                   the final status of job ID, kept while somebody depends on it
     count/STATUS              how many live jobs have this status
 
-The last five are derived: `apply` keeps them up to date as jobs change, so that they are rolled
-back, replayed and made durable with the change that moved them, and never drift.
+    pack/N                    what is wrong with the pack of archive directory N: asked, never set
+
+The five before the last are derived: `apply` keeps them up to date as jobs change, so that they are
+rolled back, replayed and made durable with the change that moved them, and never drift.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ Key = int | str
 
 KEY_LIFETIME_S: Final = 86_400.0
 """How long after its job was archived a user's key still names it."""
+
+PACK: Final = "pack/"
 
 LOST: Final = "lost"
 """The fate of a job that was not found: its file was damaged, or removed by hand."""

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Self
 
 from jqueue.errors import QueueFailed
 from jqueue.job.change import Submitted
-from jqueue.job.state import Entry, Key, is_open, live_status
+from jqueue.job.state import PACK, Entry, Key, is_open, live_status
 from jqueue.job.status import calc_priority
 from jqueue.store import condition, opening
 from jqueue.store.checkpoint import Checkpointer
@@ -196,6 +196,9 @@ class DirectoryStore:
     # What the ledger asks for
 
     def _load(self, key: Key) -> Any:
+        if type(key) is str:
+            number = key.removeprefix(PACK)
+            return self.packs.fault(int(number)) if number != key else None
         if type(key) is not int or key > (self.ledger.values.get("serial") or 0):
             return None
         return self._reads.load(key)

@@ -107,6 +107,19 @@ class Packs:
                 index = self._index(number)
             return [] if index is None else index.jobs
 
+    def fault(self, number: int) -> str | None:
+        """Return what is wrong with the pack of directory `number`; None: each block is whole."""
+        try:
+            with self._lock:
+                index = self._index(number)
+                for offset, size, crc, first in [] if index is None else index.blocks:
+                    data = self._disk.read_range(pack_path(number), offset, size)
+                    if index is not None and zlib.crc32(data, seed(index.generation)) != crc:
+                        return f"the block of job {index.jobs[first]} in {pack_path(number)}"
+        except (DamagedPack, OSError) as error:
+            return str(error)
+        return None
+
     def _index(self, number: int) -> Index | None:
         """Return the remembered index, or the pack's; None without a pack."""
         index = self._indexes.get(number)

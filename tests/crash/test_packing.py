@@ -6,6 +6,8 @@ import random
 import pytest
 
 from jqueue.job.change import Archived, Pruned
+from jqueue.job.pruning import prunable
+from jqueue.job.state import Layer
 from jqueue.store import opening
 from jqueue.store.packed import DamagedPack, Packs, pack_path
 from jqueue.store.packing import BLOCK_JOBS
@@ -177,3 +179,20 @@ def test_a_damaged_file_is_left_beside_the_pack_and_is_never_overwritten():
     assert len(left) == 1
     assert disk.exists(pack_path(0))
     assert files_of(disk)["archive/0/job-3"] == b"{"
+
+
+@pytest.mark.parametrize("at", [3, 300, -20])
+def test_a_job_is_not_pruned_from_a_damaged_pack_and_the_answer_says_why(at):
+    disk = archived_disk()
+    store = open_store(disk)
+    store.pack(0)
+    data = bytearray(disk.read(pack_path(0), 1 << 20))
+    data[at] ^= 4
+    disk.overwrite(pack_path(0), bytes(data))
+    store.close()
+    store = open_store(disk)
+    last = JOBS[-1]
+    layer = Layer(store.ledger, 1)
+    gone, [(job, why)] = prunable(layer, [last])
+    assert (gone, job) == ([], last)
+    assert "damaged" in why
