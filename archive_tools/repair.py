@@ -43,15 +43,14 @@ def make_plan(path: Path, *, locked: bool = False) -> Plan:
     """Return what would repair the queue at `path`; a plan without steps: nothing to repair.
 
     `locked`: the caller holds the queue's lock.  Raises QueueFailed if there is no queue,
-    QueueLocked if another process owns it, FormatTooNew.
+    QueueLocked if another process owns it, FormatTooNew, QueueCorrupt in the middle of a repair.
     """
     if not locked:
         check_directory(path)
-    findings = verify(path, owned=False)
-    if not findings:
-        return Plan(str(path))
     with QuietDisk(path) as disk:
-        return _plan(disk, findings)
+        version = version_steps(disk)
+        findings = verify(path, owned=False, any_version=True)
+        return _plan(disk, findings, version) if findings else Plan(str(path))
 
 
 def check_directory(path: Path) -> None:
@@ -72,9 +71,8 @@ def check_directory(path: Path) -> None:
         )
 
 
-def _plan(disk: QuietDisk, findings: list[Finding]) -> Plan:
+def _plan(disk: QuietDisk, findings: list[Finding], version: list[Step]) -> Plan:
     plan = Plan(str(disk.path))
-    version = version_steps(disk)
     files, journal = gather(disk), JournalEvidence(disk)
     stamped = any(copy.lsn for copies in files.copies.values() for copy in copies)
     ours = opening.has_journal(disk) or stamped

@@ -199,7 +199,6 @@ class JobSteps:
             evidence = self.targets[job].evidence
             yield f"job {job}: a damaged record still names it; what counts: {evidence}"
         others = sorted(set(self._unsure) - named)
-        if others:
-            jobs = ", ".join(map(str, others[:MANY])) + (", …" if len(others) > MANY else "")
-            text = "are as last known, unless a missing record changed them"
-            yield f"{len(others)} other unfinished jobs ({jobs}) {text}"
+        for at in range(0, len(others), MANY):
+            jobs = ", ".join(map(str, others[at : at + MANY]))
+            yield f"jobs {jobs}: as last known, unless a missing record changed them"

@@ -36,21 +36,25 @@ Place = tuple[str, int, bool]
 """Path, job, archived."""
 
 
-def verify(path: Path, *, owned: bool | None = None) -> list[Finding]:
+def verify(path: Path, *, owned: bool | None = None, any_version: bool = False) -> list[Finding]:
     """Return every finding; an empty list is a healthy queue.  Changes nothing.
 
-    `owned` says whether another process changes it meanwhile; None: look who holds the lock.
+    `owned` says whether another process changes it meanwhile; None: look who holds the lock.  A
+    wrong version is the only finding, unless the caller takes it for damage: `any_version`.
 
     Raises QueueFailed if there is no directory to read.
     """
     if not path.is_dir():
         raise QueueFailed(f"{path}: there is no queue", path=str(path))
+    wrong: list[Finding] = []
     with QuietDisk(path) as disk:
         try:
             opening.check_version(disk)
-        except FormatTooNew as error:
-            return [found("format", "version", str(error))]
-        return _Verification(disk, owned=owned).run()
+        except (FormatTooNew, QueueCorrupt) as error:
+            wrong = [found("format", "version", str(error))]
+            if not any_version:
+                return wrong
+        return wrong + _Verification(disk, owned=owned).run()
 
 
 class _Verification:
@@ -129,12 +133,12 @@ class _Verification:
         highest = max((job for _, job, _ in places), default=0)
         values: dict[Any, Any] | None = None
         try:
-            state = opening.find(self.disk)
+            state = opening.read(self.disk)
             values = state.values
             if state.index is None and self.disk.exists(INDEX):
                 self.findings.append(found("index", INDEX, f"{INDEX}: damaged or out of date"))
             if state.index is not None and not self.owned:
-                self.findings += _index(values, opening.find(self.disk, use_index=False).values)
+                self.findings += _index(values, opening.read(self.disk, use_index=False).values)
         except FormatTooNew as error:
             self._once("format", JOURNAL, error)
         except QueueCorrupt as error:
