@@ -196,10 +196,11 @@ class Archiver:
         """Learn what has ended; on the committing thread."""
         for change in batch.changes:
             if type(change) is JobSet and change.job <= self._known:
-                ended = as_datetime(change.values.get("end_timestamp"))
+                ended = change.values.get("end_timestamp")
                 if ended is not None:
+                    due_s = ended[0] + ended[1] / 1e6 + self._age_s + SLACK_S
                     with self._noting:
-                        self._due.add(change.job, ended.timestamp() + self._age_s + SLACK_S)
+                        self._due.add(change.job, due_s)
 
     def close(self) -> None:
         """Archive no more; a step that is being taken is waited for."""

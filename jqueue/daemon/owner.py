@@ -160,10 +160,6 @@ class Owner:
             self.summary(),
             found or "none",
         )
-        if self.archive_after_s:
-            self._archiver = Archiver(self.core, self.archive_after_s)
-            self._archiver.run(self.reactor, self._verbs.readers)
-        self.started()
 
     def run(self) -> None:
         """Serve and run until stopped.  Raises what stopped the store."""
@@ -172,6 +168,10 @@ class Owner:
                 self.facts.listen(self.metrics_port)
             self.start()
             self._tell_start()
+            if self.archive_after_s:
+                self._archiver = Archiver(self.core, self.archive_after_s)
+                self._archiver.run(self.reactor, self._verbs.readers)
+            self.started()
             self.reactor.run()
         finally:
             self.close()
