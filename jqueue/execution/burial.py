@@ -7,6 +7,7 @@ by its pidfd, the release of the lock by a thread that blocks on it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -84,10 +85,13 @@ class Burial:
     def _look(self) -> None:
         self._stop_watching()
         if self._identity is not None:
-            if self._signal is signal.SIGKILL:
-                signal_session(self._identity, signal.SIGKILL)
+            # One look at all processes of the machine: what is forked meanwhile is found by the
+            # next, after these have ended.
             left = open_pidfds(self._identity)
             for pidfd in left:
+                if self._signal is signal.SIGKILL:
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 self._watched[pidfd] = None
                 self._loop.watch(pidfd, self._look)
             if left:

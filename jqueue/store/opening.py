@@ -249,7 +249,8 @@ def _scan(disk: Disk, found: Found) -> None:
     stamped = rebuild(
         disk,
         found,
-        ((job, _load_live(disk, job)) for job in jobs if job not in values),
+        # What the journal left to a file is there as bytes.
+        ((job, _load_live(disk, job)) for job in jobs if type(values.get(job, b"")) is bytes),
         lambda job: load(disk, job, packs),
     )
     if found.journal is None and stamped:

@@ -3,6 +3,7 @@
 import pytest
 
 from jqueue.errors import QueueCorrupt
+from jqueue.job.change import DrainSet
 from jqueue.store.protocol import Transaction
 from tests.crash.workload import STATES, Progress, live_the_day, open_store, state_of, submit
 from tests.fakes import FakeDisk
@@ -166,6 +167,24 @@ def test_a_damaged_index_is_rebuilt_by_a_scan(how):
     else:
         disk.overwrite("journal/index", contents[how])
     assert state_of(open_store(disk)) == STATES[-1]
+
+
+# Such jobs were counted by nobody, and what ran of them was not recovered by the next owner.
+@pytest.mark.parametrize("index", [True, False])
+def test_unfinished_jobs_of_a_retired_segment_are_counted_with_and_without_the_index(index):
+    disk = FakeDisk()
+    store = open_store(disk, segment_bytes=1 << 20)
+    for job in (1, 2, 3):
+        commit(store, job)
+    store.checkpoint()
+    # The segment goes on, with something that no job's file holds.
+    store.commit(Transaction("tx-drain", (DrainSet({"reason": None, "by": "me", "since": 1}),)))
+    disk = disk.kill_state()
+    if not index:
+        disk.unlink("journal/index")
+    again = open_store(disk)
+    assert state_of(again) == state_of(store)
+    assert again.find("count/queued") == 3
 
 
 @pytest.mark.parametrize("content", [None, b"", b"0\n", b"3\n", b"-5\n", b"many\n", b"\xff\xfe"])
