@@ -5,6 +5,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from jqueue import JobQueue
 from jqueue.store.lock import OWNER
 
@@ -42,6 +44,7 @@ def test_an_idle_daemon_starts_what_is_submitted_at_once_each_time(machine):
     assert sorted(took_s)[len(took_s) // 2] < 0.5
 
 
+@pytest.mark.slow
 def test_a_note_of_the_owner_that_names_a_living_process_keeps_no_daemon_out(machine):
     client = machine.start(workers=1).client
     client.wait(client.submit([machine.note()]), 30)

@@ -1,7 +1,5 @@
 """The gaps between a record and its message: a daemon that dies there is made good by the next."""
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -39,6 +37,7 @@ def test_a_finish_whose_answer_was_lost_is_answered_by_the_next_daemon(machine):
     assert set(machine.begun_and_ended().values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_submission_whose_answer_was_lost_is_not_repeated(machine):
     client = machine.start(workers=1, seam={"dies_sending": "submitted"}).client
     client.submit([machine.note(submit=2)])
@@ -50,7 +49,7 @@ def test_a_submission_whose_answer_was_lost_is_not_repeated(machine):
     assert set(machine.begun_and_ended().values()) == {1}
 
 
-@pytest.mark.parametrize("dies_before_sigterm", [True, False])
+@pytest.mark.parametrize("dies_before_sigterm", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_daemon_that_dies_in_mid_kill_leaves_the_kill_to_the_next(machine, dies_before_sigterm):
     seam = {"dies_sending": "cancel"} if dies_before_sigterm else None
     client = machine.start(kill_grace_s=60.0, seam=seam).client
@@ -91,6 +90,7 @@ def test_a_worker_of_version_1_is_adopted_by_every_later_daemon(machine):
     until(lambda: [1] if is_gone(worker) else [])
 
 
+@pytest.mark.slow
 def test_a_worker_of_version_1_is_canceled_and_its_idle_one_is_told_to_end(machine):
     client = machine.start(workers=1, seam={"worker": WORKER_V1}).client
     job = client.submit([machine.gated()])
@@ -125,18 +125,3 @@ def test_an_owner_that_only_listens_leaves_workers_to_the_next_daemon(machine):
     machine.start(workers=1)
     assert {client.wait(each, 30).status for each in (job, job + 1)} == {"success"}
     assert set(machine.begun_and_ended().values()) == {1}
-
-
-def test_a_worker_killed_while_no_daemon_lives_leaves_nothing_behind(machine):
-    client = machine.start().client
-    job = client.submit([machine.gated("OP_PARENT")])
-    [child] = machine.until_written("child")
-    worker = int(client.job(job).to_dict()["process_id"])
-    machine.kill()
-    os.kill(worker, signal.SIGKILL)
-    assert not is_gone(int(child[4]))
-    machine.start()
-    machine.until_written("child", 2)
-    assert is_gone(int(child[4]))
-    machine.open_gate()
-    assert client.wait(job, 30).ops[0].interruptions == 0

@@ -36,6 +36,7 @@ def reason(client, job, word):
     return found[0]
 
 
+@pytest.mark.slow
 def test_an_unknown_kind_goes_on_when_a_daemon_loads_its_unit(machine):
     client = machine.start(workers=1, sources=()).client
     job = client.submit([machine.note(), {"OP_ID": "OP_TEST_DELAY", "duration": 0}])
@@ -74,7 +75,11 @@ def test_parameters_that_fit_no_more_wait_until_a_unit_takes_them(machine, tmp_p
     assert client.wait(job, 30).ops[0].result == 5
 
 
-@pytest.mark.parametrize("changed", [OTHER, SHAPED.format(parameter="length")])
+@pytest.mark.parametrize(
+    "changed",
+    [OTHER, pytest.param(SHAPED.format(parameter="length"), marks=pytest.mark.slow)],
+    ids=["other kind", "other parameter"],
+)
 def test_a_worker_with_other_code_than_its_daemon_fails_no_job(machine, tmp_path, changed):
     units = tmp_path / "shaped.py"
     units.write_text(SHAPED.format(parameter="size"))

@@ -3,6 +3,8 @@
 import os
 import signal
 
+import pytest
+
 from tests.acceptance.conftest import is_gone, until
 
 
@@ -56,6 +58,7 @@ def test_a_stopped_worker_without_connection_is_replaced_and_never_doubles(machi
     assert client.count() == 2
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_that_goes_on_in_time_is_adopted(machine):
     client = machine.start(workers=1).client
     job = client.submit([machine.gated(children=1)])

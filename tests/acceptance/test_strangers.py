@@ -42,8 +42,9 @@ def record_start(machine, worker, *, kill=False):
     return job
 
 
-@pytest.mark.parametrize("kill", [False, True])
-@pytest.mark.parametrize("other", [{"start_time": 1}, {"boot_id": "0" * 36}])
+@pytest.mark.parametrize(
+    ("other", "kill"), [({"start_time": 1}, True), ({"boot_id": "0" * 36}, False)]
+)
 def test_a_process_of_the_same_pid_but_another_start_or_boot_is_not_signaled(
     machine, stranger, other, kill
 ):
