@@ -8,6 +8,7 @@ from typing import Any
 from archive_tools.check_job import Facts
 from archive_tools.check_journal import JournalFacts
 from archive_tools.findings import Finding, found
+from archive_tools.idset import IdSet
 from jqueue.job import jsonio
 from jqueue.job.change import Document
 from jqueue.job.document import check_document
@@ -85,13 +86,14 @@ class Relations:
     """What jobs say of one another, gathered file by file."""
 
     def __init__(self) -> None:
-        self.live: set[int] = set()
-        self.archived: set[int] = set()
+        self.live = IdSet()
+        self.archived = IdSet()
         self.unreadable: set[int] = set()
         self._depends: list[tuple[int, str, int]] = []
         self._named: dict[int, set[int]] = {}
         self._submitter: dict[int, int] = {}
-        self._ours: set[int] = set()
+        self.ours = IdSet()
+        """Those that were changed here: who submitted them would stand in them."""
         self._keys: dict[str, tuple[str, int]] = {}
         self._unique: dict[str, int] = {}
         self._twice: list[Finding] = []
@@ -108,7 +110,7 @@ class Relations:
             self._submitter[job] = facts.submitter
             self._paths[job] = facts.path
         if facts.ours:
-            self._ours.add(job)
+            self.ours.add(job)
         if facts.key is not None:
             self._note_key(facts, *facts.key)
         if facts.unique is not None:
@@ -125,12 +127,11 @@ class Relations:
 
     def findings(self, serial: int) -> Iterator[Finding]:
         """Yield what does not fit."""
-        known = self.live | self.archived
-        for job in sorted(self.live & self.archived):
+        for job in self.live.shared_with(self.archived):
             path = f"{archive_dir(job)}/{job_file_name(job)}"
             yield found("job-twin", path, f"job {job} is both live and archived", job=job)
         for job, path, target in self._depends:
-            if target not in known:
+            if not self._is_known(target):
                 text = f"{path}: job {job} depends on job {target}, which is nowhere"
                 yield found("dependency", path, text, job=job)
         yield from self._twice
@@ -138,11 +139,16 @@ class Relations:
             yield from self._children(parent, children, serial)
         for child, parent in self._submitter.items():
             unknown = parent >= child or (
-                parent in known - self.unreadable and child not in self._named.get(parent, ())
+                self._is_known(parent)
+                and parent not in self.unreadable
+                and child not in self._named.get(parent, ())
             )
             if unknown:
                 text = f"{self._paths[child]}: job {parent} does not know its child {child}"
                 yield found("child-unknown", self._paths[child], text, job=child)
+
+    def _is_known(self, job: int) -> bool:
+        return job in self.live or job in self.archived
 
     def _children(self, parent: int, children: set[int], serial: int) -> Iterator[Finding]:
         path = self._paths[parent]
@@ -150,6 +156,6 @@ class Relations:
             if child > serial:
                 text = f"{path}: job {parent} names its child {child}; no such job was ever there"
                 yield found("child-missing", path, text, job=parent)
-            elif child in self._ours and self._submitter.get(child) != parent:
+            elif child in self.ours and self._submitter.get(child) != parent:
                 text = f"{path}: job {parent} names its child {child}, which says otherwise"
                 yield found("child-disowned", path, text, job=parent)

@@ -71,6 +71,12 @@ class Facts(NamedTuple):
     unique: str | None
     ours: bool
 
+    @property
+    def relates(self) -> bool:
+        """Whether it says anything of other jobs, or something that no other may say too."""
+        related = self.depends or self.children or self.submitter is not None
+        return bool(related) or self.key is not None or self.unique is not None
+
 
 def facts_of(document: Document, path: str, *, archived: bool) -> Facts:
     """Return them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from archive_tools.findings import Finding, found
@@ -63,20 +63,23 @@ def check_archive(disk: Disk) -> Iterator[Finding]:
                 yield found("archive-misplaced", path, text, job=job)
 
 
-def check_permissions(disk: Disk, paths: list[str]) -> Iterator[Finding]:
+def check_permissions(disk: Disk, paths: Iterable[str]) -> Iterator[Finding]:
     """Yield what others may write to, and what belongs to somebody else than the directory."""
     root = os.stat(disk.path)
-    for path in ["", *paths]:
+    above = f"{disk.path}/"
+    for path in paths:
         try:
-            status = os.lstat(disk.path / path)
+            status = os.lstat(above + path)
         except FileNotFoundError:
             continue
-        where = path or str(disk.path)
         if status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode):
             mode = f"{status.st_mode & 0o7777:o}"
-            yield found("permissions", path, f"{where}: everybody may write to it (mode {mode})")
+            text = f"{path or disk.path}: everybody may write to it (mode {mode})"
+            yield found("permissions", path, text)
         if status.st_uid not in {root.st_uid, 0}:
-            text = f"{where}: belongs to user {status.st_uid}, the queue to {root.st_uid}"
+            text = (
+                f"{path or disk.path}: belongs to user {status.st_uid}, the queue to {root.st_uid}"
+            )
             yield found("permissions", path, text)
 
 

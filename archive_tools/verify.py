@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from archive_tools.check_files import Relations, against_journal
 from archive_tools.check_job import Facts, check_file
@@ -23,7 +23,7 @@ from archive_tools.check_names import (
 from archive_tools.findings import Finding, found
 from archive_tools.parallel import in_chunks
 from jqueue.errors import FormatTooNew, JQueueError, QueueCorrupt, QueueFailed
-from jqueue.job.ids import job_file_name, parse_job_file_name
+from jqueue.job.ids import JobId, job_file_name, parse_job_file_name
 from jqueue.job.state import Entry
 from jqueue.store import opening
 from jqueue.store.disk import QuietDisk
@@ -64,11 +64,12 @@ class _Verification:
         self.journal = JournalFacts()
         self.has_journal = opening.has_journal(disk)
         self.relations = Relations()
-        self.stamped: list[tuple[int, str, int]] = []
+        self.highest = 0
         self.findings: list[Finding] = []
 
     def run(self) -> list[Finding]:
-        places = list(self._places())
+        # Before the journal is read: what is made later is not missed there.
+        live = [job for job in map(parse_job_file_name, self.disk.names()) if job is not None]
         compared: list[Finding] = []
         if self.has_journal:
 
@@ -79,20 +80,18 @@ class _Verification:
             self.findings += self.journal.findings
         self.findings += check_root(self.disk)
         self.findings += check_archive(self.disk)
-        self._files(places)
+        self._files(live)
         if self.journal.whole:
             self.findings += compared
-        self._newer()
-        self._state(places)
-        self.findings += check_permissions(self.disk, self._paths(places))
+        self._state()
+        self.findings += check_permissions(self.disk, self._paths())
         return self._settled()
 
-    def _places(self) -> Iterator[Place]:
-        for name in self.disk.names():
-            job = parse_job_file_name(name)
-            if job is not None:
-                self.relations.live.add(job)
-                yield name, job, False
+    def _places(self, live: list[JobId]) -> Iterator[Place]:
+        for job in live:
+            self.relations.live.add(job)
+            self.highest = max(self.highest, job)
+            yield job_file_name(job), job, False
         packs = Packs(self.disk)
         for number in opening.archive_numbers(self.disk):
             directory = f"archive/{number}"
@@ -102,35 +101,40 @@ class _Verification:
                 self.findings.append(found("pack", pack_path(number), str(error)))
             for kept in sorted(opening.archived_in(self.disk, number, packs)):
                 self.relations.archived.add(kept)
+                self.highest = max(self.highest, kept)
                 yield f"{directory}/{job_file_name(kept)}", kept, True
 
-    def _files(self, places: list[Place]) -> None:
-        work = partial(_check_chunk, str(self.disk.path), ganeti=not self.has_journal)
-        for facts, findings in in_chunks(work, places):
-            for finding in findings:
+    def _files(self, live: list[JobId]) -> None:
+        after = self.journal.last_lsn if self.has_journal else 0
+        work = partial(_check_chunk, str(self.disk.path), after, ganeti=not self.has_journal)
+        newer: list[Stamp] = []
+        for checked in in_chunks(work, self._places(live)):
+            for finding in checked.findings:
                 if finding.job is not None and finding.code.startswith("job-"):
                     self.relations.unreadable.add(finding.job)
-            self.findings += findings
-            if facts is not None:
+            self.findings += checked.findings
+            for job in checked.ours:
+                self.relations.ours.add(job)
+            for facts in checked.related:
                 self.relations.add(facts)
-                if facts.lsn:
-                    self.stamped.append((facts.lsn, facts.path, facts.job))
+            newer += checked.newer
+        self._newer(newer)
 
-    def _newer(self) -> None:
+    def _newer(self, stamps: list[Stamp]) -> None:
         """Note files that reflect what the journal does not hold."""
         if self.has_journal and self.journal.mode != "process":
-            for lsn, path, job in self.stamped:
-                if lsn > self.journal.last_lsn:
-                    end = self.journal.last_lsn
-                    text = f"{path}: job {job} reflects LSN {lsn}, the journal ends at {end}"
-                    self.findings.append(found("job-newer", path, text, job=job, lsn=lsn))
-        elif not self.has_journal and self.stamped:
-            text = f"{JOURNAL}: missing, though job files reflect LSN {max(self.stamped)[0]}"
-            self.findings.append(found("journal-missing", JOURNAL, text, lsn=max(self.stamped)[0]))
+            for lsn, path, job in stamps:
+                end = self.journal.last_lsn
+                text = f"{path}: job {job} reflects LSN {lsn}, the journal ends at {end}"
+                self.findings.append(found("job-newer", path, text, job=job, lsn=lsn))
+        elif not self.has_journal and stamps:
+            lsn = max(stamps)[0]
+            text = f"{JOURNAL}: missing, though job files reflect LSN {lsn}"
+            self.findings.append(found("journal-missing", JOURNAL, text, lsn=lsn))
 
-    def _state(self, places: list[Place]) -> None:
+    def _state(self) -> None:
         """Check what an opening would make of it: serial, flags, index, relations."""
-        highest = max((job for _, job, _ in places), default=0)
+        highest = self.highest
         values: dict[Any, Any] | None = None
         try:
             state = opening.read(self.disk)
@@ -168,18 +172,20 @@ class _Verification:
             offset, lsn = getattr(error, "offset", None), getattr(error, "lsn", None)
             self.findings.append(found(code, path, str(error), offset=offset, lsn=lsn))
 
-    def _paths(self, places: Iterable[Place]) -> list[str]:
+    def _paths(self) -> list[str]:
         names = [name for name in self.disk.names() if parse_job_file_name(name) is None]
         kept = (
             [f"{JOURNAL}/{name}" for name in self.disk.names(JOURNAL)] if self.has_journal else []
         )
         archives = [f"archive/{number}" for number in opening.archive_numbers(self.disk)]
-        return [*names, *kept, *archives, *(path for path, _, _ in places)]
+        return ["", *names, *kept, *archives]
 
     def _settled(self) -> list[Finding]:
         """Leave out what a live owner may have changed since the journal was read."""
         if not self.owned:
             return self.findings
+        if not self.has_journal:  # a queue that is just being made
+            return [f for f in self.findings if f.code not in _MOVING]
         touched: set[int] = set()
         later = check_journal(
             self.disk, owned=True, on_last=lambda job, entry: _note(touched, job, entry, self)
@@ -202,15 +208,40 @@ def _note(touched: set[int], job: int, entry: Entry, seen: _Verification) -> Non
         touched.add(job)
 
 
-def _check_chunk(
-    root: str, places: list[Place], *, ganeti: bool
-) -> list[tuple[Facts | None, list[Finding]]]:
+Stamp = tuple[int, str, int]
+"""The LSN that a file reflects, its path, its job."""
+
+
+class Checked(NamedTuple):
+    """Of some files: only what is worth remembering, so that a million healthy ones cost little."""
+
+    findings: list[Finding]
+    related: list[Facts]
+    ours: list[int]
+    newer: list[Stamp]
+
+
+def _check_chunk(root: str, after: int, places: list[Place], *, ganeti: bool) -> list[Checked]:
+    """Check these files; `newer` are those that reflect more than LSN `after`."""
+    checked = Checked([], [], [], [])
     with QuietDisk(root) as disk:
         packs = Packs(disk)
-        return [
-            check_file(disk, path, job, packs if archived else None, ganeti=ganeti)
-            for path, job, archived in places
-        ]
+        for path, job, archived in places:
+            facts, findings = check_file(
+                disk, path, job, packs if archived else None, ganeti=ganeti
+            )
+            checked.findings.extend(findings)
+            if facts is None:
+                continue
+            if facts.relates:
+                checked.related.append(facts)
+            if facts.ours:
+                checked.ours.append(job)
+            if facts.lsn > after:
+                checked.newer.append((facts.lsn, path, job))
+        checked.findings.extend(check_permissions(disk, (path for path, _, _ in places)))
+    # Without a journal the newest says all there is to say.
+    return [checked._replace(newer=sorted(checked.newer)[-1:]) if not after else checked]
 
 
 def _index(indexed: dict[Any, Any], scanned: dict[Any, Any]) -> Iterator[Finding]:

@@ -14,9 +14,10 @@ from jqueue.console.terminal import put, say
 
 @command("verify", cls=FindingCommand)
 @directory_argument()
+@click.option("--errors-only", is_flag=True, help="Leave out notes: what harms nothing.")
 @json_option("An array of findings with stable codes.")
 @click.pass_context
-def verify(context: click.Context, directory: Path, *, as_json: bool) -> None:
+def verify(context: click.Context, directory: Path, *, errors_only: bool, as_json: bool) -> None:
     """Name everything that is wrong with DIRECTORY: 0 clean, 1 findings, 2 can't read.
 
     \b
@@ -24,6 +25,8 @@ def verify(context: click.Context, directory: Path, *, as_json: bool) -> None:
       jqueue-archive verify /var/lib/jqueue
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
     findings = find_faults(directory)
+    if errors_only:
+        findings = [finding for finding in findings if finding.level == "error"]
     if as_json:
         put_json_array(finding._asdict() for finding in findings)
     else:
