@@ -9,12 +9,12 @@ import click
 
 from jqueue.cli.command import Function, Settings
 from jqueue.cli.hints import missing_job
+from jqueue.cli.jobids import JOB_ID
 from jqueue.cli.selecting import choose
 from jqueue.console.choosing import choice_options
 from jqueue.console.jobs import put_jobs
 from jqueue.console.show import ellipsis, put_json_array
 from jqueue.console.terminal import flush, one_line, say
-from jqueue.console.values import JOB_ID
 from jqueue.errors import InvalidJob, JobNotFound, Refused
 from jqueue.job.query.choice import Choice
 from jqueue.job.row import row_of

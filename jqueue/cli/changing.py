@@ -6,9 +6,10 @@ import click
 
 from jqueue.cli.bulk import Targets, change_chosen, change_each, targets_options
 from jqueue.cli.command import Settings, command, pass_settings
+from jqueue.cli.jobids import JOB_ID
 from jqueue.console.show import put_json
 from jqueue.console.terminal import say
-from jqueue.console.values import AGE, JOB_ID
+from jqueue.console.values import AGE
 from jqueue.job.status import FINALIZED, OPEN, PRIORITY_HIGHEST, PRIORITY_LOWEST
 from jqueue.job.transitions import Outcome
 

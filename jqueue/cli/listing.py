@@ -7,12 +7,12 @@ import click
 
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.hints import missing_job
+from jqueue.cli.jobids import JOB_ID
 from jqueue.cli.selecting import choose
 from jqueue.console.choosing import choice_options, view_options
 from jqueue.console.jobs import put_jobs
 from jqueue.console.show import put_json_array
 from jqueue.console.terminal import say
-from jqueue.console.values import JOB_ID
 from jqueue.job.query.choice import Choice
 from jqueue.job.query.rows import fields_row, in_order
 from jqueue.job.row import row_of

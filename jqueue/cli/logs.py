@@ -6,11 +6,11 @@ import click
 
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.following import Following
+from jqueue.cli.jobids import JOB_ID
 from jqueue.cli.waiting import NOBODY
 from jqueue.console.show import put_json
 from jqueue.console.terminal import flush, put, say
 from jqueue.console.times import local
-from jqueue.console.values import JOB_ID
 from jqueue.job import jsonio
 from jqueue.job.snapshot import Job, as_datetime
 

@@ -3,10 +3,10 @@
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
+from jqueue.cli.jobids import JOB_ID
 from jqueue.console.details import put_job
 from jqueue.console.show import put_json
 from jqueue.console.terminal import put
-from jqueue.console.values import JOB_ID
 from jqueue.job.row import row_of
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
+from jqueue.cli.jobids import JOB_ID
 from jqueue.cli.waiting import wait_for
 from jqueue.console.show import put_json
 from jqueue.console.terminal import flush, put, say
-from jqueue.console.values import DURATION, JOB_ID, MOMENT, OP, VARIABLE
+from jqueue.console.values import DURATION, MOMENT, OP, VARIABLE
 from jqueue.job.status import FINALIZED, SUBMISSION_PRIORITIES, JobStatus
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
+from jqueue.cli.jobids import JOB_ID
 from jqueue.console.show import put_json
 from jqueue.console.trees import nested, put_family, walk
-from jqueue.console.values import JOB_ID
 
 
 @command("tree")

@@ -7,9 +7,10 @@ from typing import Final
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
+from jqueue.cli.jobids import JOB_ID
 from jqueue.console.show import put_json, put_json_array
 from jqueue.console.terminal import say
-from jqueue.console.values import DURATION, JOB_ID
+from jqueue.console.values import DURATION
 from jqueue.errors import WaitTimeout
 from jqueue.job.row import row_of
 from jqueue.job.snapshot import Job

@@ -12,12 +12,13 @@ import click
 
 from jqueue.cli.command import Settings, command, ended_by, pass_settings
 from jqueue.cli.following import AT_ONCE, Following
+from jqueue.cli.jobids import JOB_ID
 from jqueue.cli.logs import entry_as_json, entry_text
 from jqueue.cli.news import Event, News
 from jqueue.cli.waiting import EXIT_TIMEOUT, NOBODY
 from jqueue.console.show import painted_status, put_json
 from jqueue.console.terminal import faint, flush, paint, printable, put_painted, say
-from jqueue.console.values import DURATION, JOB_ID
+from jqueue.console.values import DURATION
 from jqueue.errors import WaitTimeout
 from jqueue.job.status import JobStatus
 

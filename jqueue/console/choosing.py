@@ -1,8 +1,10 @@
 """Choosing jobs and what is shown of them, as options of a command."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +13,25 @@ from jqueue.console.values import PAST
 from jqueue.errors import InvalidQuery
 from jqueue.job.status import JobStatus
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 Function = Callable[..., Any]
+
+
+def completed_fields(text: str, separators: str) -> list[CompletionItem]:
+    """Return the text with what its last word can become: the name of a field."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - seldom needed
+
+    from jqueue.job.query import ALL  # noqa: PLC0415 - as below
+
+    begin = max(text.rfind(separator) for separator in separators) + 1
+    word = text[begin:]
+    return [
+        CompletionItem(text[:begin] + name, help=field.doc)
+        for name, field in ALL.items()
+        if name.startswith(word)
+    ]
 
 
 class FilterType(click.ParamType):  # type: ignore[type-arg]  # generic in recent clicks only
@@ -31,6 +51,13 @@ class FilterType(click.ParamType):  # type: ignore[type-arg]  # generic in recen
         except InvalidQuery as error:
             self.fail(one_line(str(error)), param, ctx)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the fields of which the last word can be the beginning."""
+        del ctx, param
+        return completed_fields(incomplete, "( !")
+
 
 class FieldsType(click.ParamType):  # type: ignore[type-arg]  # generic in recent clicks only
     """Names of fields, with commas; `+` before them adds to the usual ones."""
@@ -45,6 +72,13 @@ class FieldsType(click.ParamType):  # type: ignore[type-arg]  # generic in recen
             return parse_fields(value, DEFAULT_FIELDS) if isinstance(value, str) else value
         except InvalidQuery as error:
             self.fail(one_line(str(error)), param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the fields of which the last name can be the beginning."""
+        del ctx, param
+        return completed_fields(incomplete, ",+-")
 
 
 class SortType(FieldsType):
