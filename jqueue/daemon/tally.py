@@ -38,7 +38,7 @@ class Tally:
             elif isinstance(change, Logged) and len(batch.changes) > 1:
                 # Said in the record that takes the opcode from its process; a unit's own log
                 # entries, whatever they say, are records of nothing else.
-                self.interruptions += change.entries[0][2] == "interrupted"
+                self.interruptions += sum(entry[2] == "interrupted" for entry in change.entries)
 
     def _end(self, batch: Batch, job: int) -> None:
         entry = batch.values.get(job)
