@@ -1,10 +1,11 @@
 """What is wrong with a queue, from what `status` answers: in a line each, with what to run next."""
 
 import shlex
+import time
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from jqueue.console.times import size
+from jqueue.console.times import size, span
 
 LOW_DISK_BYTES: Final = 256 << 20
 """Two journals at their bound: less may be gone in a night."""
@@ -80,3 +81,13 @@ def _of_the_owner(found: dict[str, Any], where: str) -> Iterator[Problem]:
 
 def _many(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def flag_text(flag: dict[str, Any] | None, meaning: str, otherwise: str = "") -> str:
+    """What a set flag means, for how long it is set, by whom and why."""
+    if flag is None:
+        return otherwise
+    since = flag.get("since")
+    age = "" if since is None else f", for {span(max(time.time() - since, 0.0))}"
+    by = f", by {flag['by']}" if flag.get("by") else ""
+    return f"{meaning}{age}{by}{': ' + flag['reason'] if flag.get('reason') else ''}"

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from jqueue.cli.command import Settings, command, pass_settings
-from jqueue.cli.health import problems
+from jqueue.cli.health import flag_text, problems
 from jqueue.console.show import put_json
 from jqueue.console.terminal import paint, put, put_painted
 from jqueue.console.times import local, now, size, span
@@ -62,8 +62,8 @@ def _lines(path: str, found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if found.get("oldest_queued"):
         yield "oldest", f"queued for {_since(found['oldest_queued'])}"
     yield from _running(found)
-    yield "drain", _flag(found.get("drain"), "no: new jobs are accepted")
-    yield "pause", _flag(found.get("pause"), "no: jobs are started")
+    yield "drain", flag_text(found.get("drain"), "yes", "no: new jobs are accepted")
+    yield "pause", flag_text(found.get("pause"), "yes", "no: jobs are started")
     if "journal_bytes" in found:
         held, limit = size(found["journal_bytes"]), size(found["journal_limit_bytes"])
         yield "journal", f"{held} of {limit}, segments: {found['segments']}"
@@ -97,15 +97,6 @@ def _running(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "running", f"job {one['job']}, opcode {one['op']}{kind}{age}, {by}"
     if len(running) > MAX_RUNNING:
         yield "running", f"and {len(running) - MAX_RUNNING} more: jqueue list --status running"
-
-
-def _flag(flag: dict[str, Any] | None, otherwise: str) -> str:
-    if flag is None:
-        return otherwise
-    since = flag.get("since")
-    age = "" if since is None else f", for {_since(since)}"
-    by = f", by {flag['by']}" if flag.get("by") else ""
-    return f"yes{age}{by}{': ' + flag['reason'] if flag.get('reason') else ''}"
 
 
 def _since(at_s: float) -> str:

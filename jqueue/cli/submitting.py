@@ -79,7 +79,7 @@ def submit(  # noqa: PLR0913  # as many as a submission has independent facts
     with settings.open() as queue:
         job = queue.submit(inputs, key=key, unique=unique)
         put_id(settings, job)
-        warn(queue, inputs)
+        warn(queue, inputs, will_wait=wait)
     if wait:
         context.exit(wait_for(settings, [job], None))
 
@@ -135,11 +135,14 @@ def complete(
         first.setdefault("not_before", not_before)
 
 
-def warn(queue: "Client", inputs: list[dict[str, Any]]) -> None:
-    """Say what will keep the job from running."""
+def warn(queue: "Client", inputs: list[dict[str, Any]], *, will_wait: bool) -> None:
+    """Say what will keep the job from running; who waits for it says by itself that nobody does."""
     status = queue.status()
     if status.get("pid") is None:
-        say("Nothing runs this queue now; the job waits for a daemon (jqueue daemon, jqueue run).")
+        if not will_wait:
+            say(
+                "Nothing runs this queue now; the job waits for a daemon (jqueue daemon, jqueue run)."
+            )
         return
     kinds = status.get("kinds") or []
     if not kinds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
-from jqueue.cli.health import health
+from jqueue.cli.health import flag_text, health
 from jqueue.console.show import COLORS, bar
 from jqueue.console.table import Row, fit, shortened
 from jqueue.console.terminal import has_unicode, printable
@@ -119,7 +118,7 @@ def shares(space: int, wants: Sequence[int]) -> list[int]:
 
 
 def _head(answer: Answer, rates: dict[str, float], view: View) -> Iterator[Text]:
-    state = health(answer)
+    state = health(answer, view.path)
     # The path comes last: it may be long, and a narrow screen cuts it.
     title = Text.assemble((f"{'jqueue':<9} ", "bold"))
     if view.remark:
@@ -140,7 +139,7 @@ def _head(answer: Answer, rates: dict[str, float], view: View) -> Iterator[Text]
         yield _workers(answer)
     if "journal_bytes" in answer:
         journal = (
-            f"{size(answer['journal_bytes'])} in {answer['segments']} segments,"
+            f"{size(answer['journal_bytes'])} of {size(answer['journal_limit_bytes'])},"
             f" reserve {answer['reserve']}, {answer['files_behind']} files behind,"
             f" LSN {answer['lsn']}"
         )
@@ -150,7 +149,7 @@ def _head(answer: Answer, rates: dict[str, float], view: View) -> Iterator[Text]
         yield _labelled("held back", held.replace("_", " "))
     for name, meaning in (("drain", "no new jobs"), ("pause", "nothing is started")):
         if answer.get(name) is not None:
-            yield _labelled(name, _flag(answer[name], meaning), "yellow")
+            yield _labelled(name, flag_text(answer[name], meaning), "yellow")
 
 
 def _labelled(label: str, text: str, style: str = "") -> Text:
@@ -178,17 +177,7 @@ def _workers(answer: Answer) -> Text:
         for worker in crew
         if worker["state"] not in ("busy", "idle")
     ]
-    if answer["resting"]:
-        others.append("nothing can be recorded for now")
     return _labelled("workers", "; ".join([line, *others]), "yellow" if others else "")
-
-
-def _flag(flag: dict[str, Any], meaning: str) -> str:
-    since = flag.get("since")
-    age = "" if since is None else f" for {span(time.time() - since)}"
-    by = f" by {flag['by']}" if flag.get("by") else ""
-    reason = f": {flag['reason']}" if flag.get("reason") else ""
-    return f"{meaning}{age}{by}{reason}"
 
 
 def _running(answer: Answer, sort: str) -> Table:
