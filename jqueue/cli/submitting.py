@@ -140,9 +140,8 @@ def warn(queue: "Client", inputs: list[dict[str, Any]], *, will_wait: bool) -> N
     status = queue.status()
     if status.get("pid") is None:
         if not will_wait:
-            say(
-                "Nothing runs this queue now; the job waits for a daemon (jqueue daemon, jqueue run)."
-            )
+            daemon = "a daemon (jqueue daemon, jqueue run)"
+            say(f"Nothing runs this queue now; the job waits for {daemon}.")
         return
     kinds = status.get("kinds") or []
     if not kinds:
