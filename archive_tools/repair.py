@@ -20,7 +20,6 @@ from archive_tools.repair_plan import Plan, Step
 from archive_tools.repair_state import (
     JournalSteps,
     ganeti_steps,
-    read_index,
     serial_of,
     version_steps,
 )
@@ -29,6 +28,7 @@ from jqueue.errors import QueueFailed, QueueLocked
 from jqueue.job.ids import parse_job_file_name
 from jqueue.store import opening
 from jqueue.store.disk import QuietDisk
+from jqueue.store.index import read_index
 from jqueue.store.lock import is_owned, read_owner
 from jqueue.store.segment import JOURNAL
 
@@ -135,6 +135,3 @@ def _answer(plan: Plan, findings: list[Finding]) -> None:
             plan.leave(finding)
         elif finding.code not in answer.answers:
             answer.answers.append(finding.code)
-
-
-__all__ = ["check_directory", "make_plan"]

@@ -362,6 +362,3 @@ def _remove_index(disk: Disk, record: Record) -> None:
     if not aside or disk.exists(aside[0]):
         with contextlib.suppress(FileNotFoundError):
             disk.unlink(INDEX)
-
-
-__all__ = ["apply_file", "apply_plan", "undo_file"]

@@ -7,11 +7,12 @@ wrong name, a temporary file that was never renamed, one part of a damaged pack.
 from __future__ import annotations
 
 import contextlib
-import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
+
+import orjson
 
 from archive_tools.check_job import Facts, facts_of
 from archive_tools.check_names import is_temp
@@ -101,9 +102,12 @@ def gather(disk: Disk) -> FilesEvidence:
 
 def content_of(document: Document) -> int:
     """Return the CRC-32 of a document as it reads back from a file, without its stamp."""
-    plain = check_document(jsonio.loads(jsonio.dumps(document)), document["id"])
-    plain = {key: plain[key] for key in sorted(plain) if key != "lsn"}
-    return zlib.crc32(json.dumps(plain, sort_keys=True).encode())
+    return _content(check_document(jsonio.loads(jsonio.dumps(document)), document["id"]))
+
+
+def _content(plain: Document) -> int:
+    unstamped = {key: value for key, value in plain.items() if key != "lsn"}
+    return zlib.crc32(orjson.dumps(unstamped, option=orjson.OPT_SORT_KEYS))
 
 
 def read_document(disk: Disk, copy: Copy) -> bytes:
@@ -184,7 +188,7 @@ def make_copy(data: bytes, path: str, kind: Kind, *, archived: bool) -> Copy:
         document.get("lsn", 0),
         calc_status(document["ops"]) in FINALIZED,
         tuple(ended),
-        content_of(document),
+        _content(document),
         facts_of(document, path, archived=archived),
     )
 
@@ -243,6 +247,3 @@ def _readable(disk: Disk, packs: Packs, evidence: PackEvidence) -> dict[int, byt
             if make_copy(data, "", "pack", archived=True).job == job:
                 files[job] = data
     return files
-
-
-__all__ = ["Copy", "FilesEvidence", "content_of", "gather", "read_document"]

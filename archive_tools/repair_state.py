@@ -7,14 +7,15 @@ from typing import Any, Final
 
 from archive_tools.findings import Finding
 from archive_tools.repair_jobs import JobSteps
-from archive_tools.repair_journal import Bad, JournalEvidence, Salvaged
+from archive_tools.repair_journal import JournalEvidence
 from archive_tools.repair_plan import Plan, Step, rests_on
+from archive_tools.repair_segment import Bad, Salvaged
 from jqueue.errors import FormatTooNew, QueueCorrupt
 from jqueue.job import jsonio
 from jqueue.job.ids import MAX_JOB_ID
 from jqueue.store import opening
 from jqueue.store.disk import Disk, NotRegular
-from jqueue.store.index import INDEX, INDEXED_TRANSACTIONS, Index, read_index
+from jqueue.store.index import INDEX, INDEXED_TRANSACTIONS, Index
 from jqueue.store.segment import WATERMARK, read_segment, segment_path
 
 MAX_FLAG_BYTES: Final = 1 << 16
@@ -228,6 +229,3 @@ def _bad_bytes(bad: Bad) -> str:
     jobs = ", ".join(map(str, bad.jobs[:20]))
     named = f"; they still name job {jobs}" if bad.jobs else ""
     return f"{bad.path}: {bad.size} bytes at offset {bad.offset} are no whole record{named}"
-
-
-__all__ = ["JournalSteps", "ganeti_steps", "read_index", "serial_of", "version_steps"]

@@ -49,7 +49,9 @@ def mutate(path: Path, rng: random.Random) -> str:
     data = file.read_bytes()
     how = rng.choice(["flip", "flips", "cut", "zero", "line", "missing", "swap", "double"])
     at = rng.randrange(max(len(data), 1))
-    if how in {"flip", "flips"}:
+    if not data:
+        file.unlink()
+    elif how in {"flip", "flips"}:
         changed = bytearray(data)
         for _ in range(1 if how == "flip" else 3):
             changed[rng.randrange(len(data))] ^= 1 << rng.randrange(8)

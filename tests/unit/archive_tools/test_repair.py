@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from archive_tools.cli import cli
 from archive_tools.repair import make_plan
 from archive_tools.repair_apply import apply_plan
-from archive_tools.repair_journal import mend
+from archive_tools.repair_segment import mend
 from archive_tools.verify import verify
 from jqueue.errors import QueueCorrupt, QueueLocked
 from jqueue.job.change import Archived, JobSet, KeySet
