@@ -1,6 +1,6 @@
 """Export for Ganeti: a queue directory that its Python code and its luxid can both read.
 
-luxid refuses keys that it doesn't know, so ours go; opcode inputs stay as they are.
+luxid refuses keys that it doesn't know, and the Python code parameters of an opcode, so ours go.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from archive_tools.export_file import Manifest
 from jqueue.errors import QueueFailed
 from jqueue.job import jsonio
 from jqueue.job.change import Document
-from jqueue.job.ganeti import JOB_KEYS, OP_KEYS
+from jqueue.job.ganeti import JOB_KEYS, OP_KEYS, OWN_PARAMETERS
 from jqueue.job.ids import archive_dir, job_file_name
 from jqueue.store.disk import GROUP_FILE, RealDisk
 
@@ -24,8 +24,17 @@ _HOLDER: Final[dict[str, None]] = {"livelock": None, "process_id": None}
 def for_ganeti(document: Document) -> Document:
     """Return the document with Ganeti's keys only; whoever ran it, nobody holds it here."""
     job = {key: document[key] for key in JOB_KEYS if key not in _HOLDER}
-    job["ops"] = [{key: op[key] for key in OP_KEYS} for op in document["ops"]]
+    job["ops"] = [
+        {**{key: op[key] for key in OP_KEYS}, "input": _input(op["input"])}
+        for op in document["ops"]
+    ]
     return {**job, **_HOLDER}
+
+
+def _input(given: Any) -> Any:
+    if not isinstance(given, dict):
+        return given
+    return {name: value for name, value in given.items() if name not in OWN_PARAMETERS}
 
 
 def export_ganeti(contents: Contents, target: Path) -> Manifest:

@@ -1,4 +1,7 @@
-"""The keys of Ganeti's own job files, in the order it writes them; ours stand beside them."""
+"""The keys of Ganeti's own job files, in the order it writes them; ours stand beside them.
+
+Ganeti's Python code can't load an opcode with a parameter that it doesn't know.
+"""
 
 from typing import Final
 
@@ -21,3 +24,5 @@ OP_KEYS: Final = (
     "exec_timestamp",
     "end_timestamp",
 )
+OWN_PARAMETERS: Final = ("not_before", "retries", "timeout_s")
+"""What any opcode may be given here, and none of Ganeti's kinds has."""

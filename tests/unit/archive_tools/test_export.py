@@ -18,10 +18,12 @@ from archive_tools import export_file
 from archive_tools.cli import cli
 from archive_tools.contents import open_contents
 from archive_tools.export_file import NotVerified, read_export, write_export
+from archive_tools.export_ganeti import for_ganeti
 from archive_tools.importing import build, import_queue
 from jqueue import JobQueue
 from jqueue.job import jsonio
 from jqueue.job.change import Archived, DrainSet, KeySet, Logged, PauseSet
+from jqueue.job.document import new_document
 from jqueue.store.directory import DirectoryStore
 from jqueue.store.protocol import Transaction
 from tests.crash.workload import finish, open_store, start, state_of, submit
@@ -240,6 +242,14 @@ def test_no_key_of_ours_is_in_an_export_for_ganeti(tmp_path):
         keys |= {*job, *(f"op.{key}" for op in job["ops"] for key in op)}
     assert not keys & {"lsn", "key", "unique", "submitter", "op.token", "op.attempts"}
     assert "op.exec_timestamp" in keys
+
+
+def test_no_parameter_of_ours_is_in_an_export_for_ganeti():
+    """Ganeti's Python code failed to load the opcode."""
+    values = {"OP_ID": "OP_TEST_DELAY", "duration": 1, "retries": 2, "timeout_s": 5}
+    document = new_document(1, [{**values, "not_before": 1}], now=0)
+    [op] = for_ganeti(document)["ops"]
+    assert op["input"].keys() == {"OP_ID", "duration", "reason"}
 
 
 def test_the_database_answers_questions(tmp_path):
