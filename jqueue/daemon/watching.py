@@ -55,17 +55,21 @@ class Watching:
         # Listened to first, then looked: what happens in between is not missed.
         for job in jobs:
             self._waiters.setdefault(job, set()).add(waiter)
-        if any(self._settle(waiter, job) for job in jobs):
-            return
+        try:
+            if any(self._settle(waiter, job) for job in jobs):
+                return
+            if timeout_s is not None:
+                text = f"{_named(jobs)}: nothing that was waited for within {timeout_s:g} s"
+                timed_out = WaitTimeout(text, timeout_s=timeout_s)
+                waiter.timer = self._reactor.call_later(
+                    timeout_s, lambda: self._answer(waiter, timed_out)
+                )
+        except BaseException:
+            # What the peer gave makes no sense: that is its error now, and must not become ours
+            # when the job changes.
+            self._leave(waiter)
+            raise
         slot.on_drop = lambda: self._leave(waiter)
-        if timeout_s is not None:
-            timed_out = WaitTimeout(
-                f"{_named(jobs)}: nothing that was waited for within {timeout_s:g} s",
-                timeout_s=timeout_s,
-            )
-            waiter.timer = self._reactor.call_later(
-                timeout_s, lambda: self._answer(waiter, timed_out)
-            )
 
     def _look(self, batch: Batch) -> None:
         waiters = self._waiters

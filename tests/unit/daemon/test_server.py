@@ -378,6 +378,46 @@ def test_every_verb_works_the_same_on_an_owner_and_on_a_client(queue):
         assert client.explain(2) == queue.explain(2)
 
 
+@pytest.mark.parametrize(
+    ("method", "args"),
+    [
+        ("wait_change", {"id": 1, "lsn": "x"}),
+        ("wait_change", {"id": 1, "lsn": 10**9, "timeout_s": "x"}),
+        ("wait", {"id": 1, "timeout_s": [1]}),
+        ("wait_any", {"seen": [[1, 10**9, []]], "timeout_s": {}}),
+        ("wait_any", {"seen": [[1, 10**9]]}),
+        ("wait_any", {"seen": [[1, 10**9, ["x"]]]}),
+        ("wait_any", {"seen": []}),
+        ("wait_any", {"seen": [[1, 10**9, []]] * 101}),
+        ("top", {"rows": "x"}),
+    ],
+)
+def test_a_wait_that_makes_no_sense_is_refused_and_forgotten(queue, peer, method, args):
+    queue.submit([{"OP_ID": "OP_X"}])
+    assert not peer.ask(method, **args)["success"]
+    # Its condition was asked again at each change, and ended the owner.
+    queue.change_priority(1, 5)
+    assert peer.ask("count") == {"success": True, "result": 1}
+    assert queue._owner.server.verbs.watching._waiters == {}
+
+
+def test_one_of_many_jobs_is_told_and_only_what_is_new_of_its_log(queue, peer):
+    for _ in range(3):
+        queue.submit([{"OP_ID": "OP_X"}])
+    claim = queue.claim(["OP_X"])
+    claim.feedback("one")
+    claim.feedback("two")
+    lsn = queue.job(1).lsn
+    seen = [[1, lsn - 1, [1]], [2, 10**9, []], [3, 10**9, []]]
+    answer = peer.ask("wait_any", seen=seen)["result"]["document"]
+    assert answer["id"] == 1
+    assert [entry[3] for entry in answer["ops"][0]["log"]] == ["two"]
+    peer.send(frame({"method": "wait_any", "args": {"seen": [[2, 10**9, []], [3, 10**9, []]]}}))
+    queue.cancel(3)
+    assert peer.answer()["result"]["document"]["id"] == 3
+    claim.finish(None)
+
+
 def test_wait_change_tells_of_each_change(queue):
     with connect(queue.path) as client:
         job = client.job(client.submit([{"OP_ID": "OP_X"}]))
