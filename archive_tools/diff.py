@@ -7,9 +7,9 @@ from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
 from archive_tools.reading import Read, read_jobs, seek, seek_all
+from jqueue.console.secrets import summaries_of
 from jqueue.job.change import Document
 from jqueue.job.status import calc_priority, calc_status
-from jqueue.job.summary import op_summary
 from jqueue.store.offline import OfflineQueue
 
 IGNORED: Final = frozenset({"lsn"})
@@ -119,4 +119,4 @@ def _text(read: Read) -> str:
     if read.document is None:
         return "can't be read"
     ops = read.document["ops"]
-    return f"{calc_status(ops)}  {', '.join(op_summary(op.get('input')) for op in ops)}"
+    return f"{calc_status(ops)}  {summaries_of(ops)}"

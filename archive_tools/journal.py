@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from jqueue.console.secrets import summaries_of
 from jqueue.console.times import local
 from jqueue.errors import QueueCorrupt, QueueFailed
 from jqueue.job import jsonio
-from jqueue.job.summary import op_summary
 from jqueue.store.disk import Disk
 from jqueue.store.record import Header, seed
 from jqueue.store.segment import (
@@ -160,7 +160,7 @@ def said(record: dict[str, Any]) -> Iterator[Said]:
 def _change_text(kind: str, change: dict[str, Any]) -> str:
     if kind == "submitted":
         document = change["document"]
-        ops = ", ".join(op_summary(op.get("input")) for op in document.get("ops", ()))
+        ops = summaries_of(document.get("ops", ()))
         return f"submitted: {ops}"
     if kind == "log":
         return "; ".join(f"log: {shown(entry[-1])}" for entry in change["entries"])

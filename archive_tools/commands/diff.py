@@ -11,6 +11,7 @@ from archive_tools.command import FindingCommand, command, directory_argument, j
 from archive_tools.commands.history import told
 from archive_tools.diff import Difference, compare
 from archive_tools.moments import AT, At, open_at
+from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json_array
 from jqueue.console.terminal import put, say
 
@@ -18,6 +19,7 @@ SIGNS = {"left": "-", "right": "+", "changed": "~"}
 
 
 @command("diff", cls=FindingCommand)
+@show_secrets_option
 @directory_argument()
 @click.argument("other", required=False, type=click.Path(path_type=Path), metavar="[DIRECTORY2]")
 @click.option("--from", "begin", type=AT, metavar="LSN|TIME", help="DIRECTORY as it was.")

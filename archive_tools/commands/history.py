@@ -11,6 +11,7 @@ from archive_tools.command import command, directory_argument, json_option
 from archive_tools.diff import Delta
 from archive_tools.history import History, Step, history, in_utc, steps_of
 from archive_tools.journal import shown
+from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json_array
 from jqueue.console.table import put_table
 from jqueue.console.terminal import say
@@ -33,6 +34,7 @@ QUIET: Final = frozenset(
 
 
 @command("history")
+@show_secrets_option
 @directory_argument()
 @click.argument("id", type=JOB_ID, metavar="ID")
 @json_option("An array of steps: time, lsn, kinds, text, changes.")

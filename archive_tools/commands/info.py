@@ -10,6 +10,7 @@ from archive_tools.command import command, directory_argument, json_option
 from archive_tools.commands.listing import say_missing
 from archive_tools.moments import At, at_option, open_at
 from jqueue.console.details import put_job
+from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json
 from jqueue.console.values import JOB_ID
 from jqueue.job.row import row_of
@@ -17,6 +18,7 @@ from jqueue.job.row import row_of
 
 @command("info")
 @directory_argument()
+@show_secrets_option
 @click.argument("ids", nargs=-1, required=True, type=JOB_ID, metavar="ID...")
 @json_option("The documents, as in their files, one a line.")
 @at_option

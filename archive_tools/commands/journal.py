@@ -15,6 +15,7 @@ from archive_tools.history import in_utc
 from archive_tools.journal import NOT_CHANGES, Damage, Part, parts, said, time_of
 from archive_tools.journal_following import follow
 from archive_tools.moments import AT, At
+from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json
 from jqueue.console.terminal import flush, put, say
 from jqueue.console.times import local
@@ -60,6 +61,7 @@ def _is_after(lsn: int, time: datetime | None, end: At | None) -> bool:
 
 
 @command("journal")
+@show_secrets_option
 @directory_argument()
 @click.option("--job", "jobs", multiple=True, type=JOB_ID, metavar="ID", help="Of this job only.")
 @click.option(

@@ -15,6 +15,7 @@ from archive_tools.progress import progress
 from archive_tools.reading import seek_chosen
 from jqueue.console.choosing import choice_options, view_options
 from jqueue.console.jobs import Columns, columns
+from jqueue.console.secrets import show_secrets_option
 from jqueue.console.terminal import put_bytes, say
 from jqueue.console.values import JOB_ID
 from jqueue.job.query import Choice, Field
@@ -29,6 +30,7 @@ MOST_NAMED: Final = 20
 @choice_options
 @click.option("--archived", is_flag=True, help="Archived jobs too; marked by a star.")
 @view_options
+@show_secrets_option
 @click.option("--json", "form", flag_value="json", help="An array of objects, one a line.")
 @click.option("--ndjson", "form", flag_value="ndjson", help="An object a line.")
 @click.option("--csv", "form", flag_value="csv", help="Comma-separated values, with a heading.")

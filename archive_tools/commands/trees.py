@@ -11,6 +11,7 @@ from archive_tools.command import command, directory_argument, json_option
 from archive_tools.commands.listing import say_missing
 from archive_tools.moments import At, at_option, open_at
 from archive_tools.reading import read_jobs, seek, seek_chosen
+from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json_array
 from jqueue.console.trees import Level, nested, put_family, walk
 from jqueue.console.values import JOB_ID
@@ -21,6 +22,7 @@ from jqueue.store.offline import OfflineQueue
 
 @command("tree")
 @directory_argument()
+@show_secrets_option
 @click.argument("ids", nargs=-1, type=JOB_ID, metavar="[ID]...")
 @click.option("--archived", is_flag=True, help="Families whose first job is archived, too.")
 @json_option("An array of jobs, each with its `children`.")

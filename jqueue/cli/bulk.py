@@ -13,6 +13,7 @@ from jqueue.cli.jobids import JOB_ID
 from jqueue.cli.selecting import choose
 from jqueue.console.choosing import choice_options
 from jqueue.console.jobs import put_jobs
+from jqueue.console.secrets import shown_summaries
 from jqueue.console.show import ellipsis, put_json_array
 from jqueue.console.terminal import flush, one_line, say
 from jqueue.errors import InvalidJob, JobNotFound, Refused
@@ -78,7 +79,7 @@ class Targets:
                 f"{counted(jobs)} would be changed: add --yes to do it, or --dry-run to see them."
             )
         for job in jobs[:PREVIEW]:
-            say(f"  {job.id} {job.status} {', '.join(job.summary)}")
+            say(f"  {job.id} {job.status} {shown_summaries(job)}")
         if len(jobs) > PREVIEW:
             say(f"  {ellipsis()} and {len(jobs) - PREVIEW} more")
         return click.confirm(f"{self.verb} {counted(jobs)}?", err=True)

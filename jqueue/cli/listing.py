@@ -11,6 +11,7 @@ from jqueue.cli.jobids import JOB_ID
 from jqueue.cli.selecting import choose
 from jqueue.console.choosing import choice_options, view_options
 from jqueue.console.jobs import put_jobs
+from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json_array
 from jqueue.console.terminal import say
 from jqueue.job.query.choice import Choice
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @choice_options
 @click.option("--archived", is_flag=True, help="Archived jobs too; marked by a star.")
 @view_options
+@show_secrets_option
 @click.argument("ids", nargs=-1, type=JOB_ID, metavar="[ID]...")
 @pass_settings
 @click.pass_context

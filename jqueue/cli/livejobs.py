@@ -13,6 +13,7 @@ from rich.text import Text
 from jqueue.cli.news import News
 from jqueue.cli.waiting import NOBODY
 from jqueue.cli.watching import event_lines
+from jqueue.console.secrets import shown_summary
 from jqueue.console.show import COLORS, bar, ellipsis
 from jqueue.console.table import shortened
 from jqueue.console.terminal import printable
@@ -84,5 +85,5 @@ def job_line(job: Job, at: datetime, columns: int) -> Text:
     progress = bar(op.progress, 10) if op.status == "running" else None
     line = Text.assemble(f"{job.id} ", (str(job.status), COLORS.get(job.status, "")), steps, lasts)
     rest = f"  {progress}" if progress else ""
-    line.append(printable(f"{rest}  {op.summary}"))
+    line.append(printable(f"{rest}  {shown_summary(op)}"))
     return Text(shortened(line.plain, columns), spans=line.spans)

@@ -5,12 +5,14 @@ import click
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.jobids import JOB_ID
 from jqueue.console.details import put_job
+from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json
 from jqueue.console.terminal import put
 from jqueue.job.row import row_of
 
 
 @command("info")
+@show_secrets_option
 @click.argument("id", type=JOB_ID, metavar="ID")
 @pass_settings
 def info(settings: Settings, *, id: int) -> None:

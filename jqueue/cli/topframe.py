@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from jqueue.cli.health import flag_text, health
+from jqueue.console.secrets import shown_argument
 from jqueue.console.show import COLORS, bar
 from jqueue.console.table import Row, fit, shortened
 from jqueue.console.terminal import has_unicode, printable
@@ -221,7 +222,7 @@ def _locks(answer: Answer) -> Table:
 
 def _what(row: dict[str, Any]) -> str:
     steps = f"{row['op'] + 1}/{row['ops']} " if row["ops"] > 1 else ""
-    return printable(steps + row["summary"])
+    return printable(steps + str(shown_argument(row["summary"])))
 
 
 def _lines(table: Table, count: int, room: int | None) -> Iterator[Text]:

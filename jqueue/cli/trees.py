@@ -4,11 +4,13 @@ import click
 
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.jobids import JOB_ID
+from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json
 from jqueue.console.trees import nested, put_family, walk
 
 
 @command("tree")
+@show_secrets_option
 @click.argument("id", type=JOB_ID, metavar="ID")
 @pass_settings
 def tree(settings: Settings, *, id: int) -> None:

@@ -16,6 +16,7 @@ from jqueue.cli.jobids import JOB_ID
 from jqueue.cli.logs import entry_as_json, entry_text
 from jqueue.cli.news import Event, News
 from jqueue.cli.waiting import EXIT_TIMEOUT, NOBODY
+from jqueue.console.secrets import show_secrets_option, shown_summary
 from jqueue.console.show import painted_status, put_json
 from jqueue.console.terminal import faint, flush, paint, printable, put_painted, say
 from jqueue.console.values import DURATION
@@ -37,6 +38,7 @@ class Teller(Protocol):
 
 
 @command("watch")
+@show_secrets_option
 @click.option("--children", is_flag=True, help="Watch what they submit, too.")
 @click.option("--timeout", "timeout_s", type=DURATION, help="Give up then, with exit code 3.")
 @click.argument("ids", nargs=-1, required=True, type=JOB_ID, metavar="ID...")
@@ -142,7 +144,7 @@ def event_lines(event: Event) -> Iterator[str]:
     elif event.op is None:
         yield f"{name}: {painted_status(event.status or '')}"
     elif event.entry is None:
-        summary = paint(event.op.summary, "blue")
+        summary = paint(shown_summary(event.op), "blue")
         yield f"{name}.{event.op.index} {summary}: {painted_status(event.status or '')}"
     else:
         for line in entry_text(event.entry).splitlines() or [""]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from jqueue.console.parameters import texts_of
+from jqueue.console.secrets import shown_argument, shown_summary
 from jqueue.console.show import bar, ellipsis, painted_status
 from jqueue.console.terminal import faint, paint, printable, put, put_painted, width
 from jqueue.console.times import ago, local, now, took
@@ -25,7 +26,7 @@ def put_job(job: Job, *, whole_log: str) -> None:
     for name, value in _facts(job):
         _put_fact(name, value)
     for op in job.ops:
-        head = paint(f"opcode {op.index}: {op.summary}", "blue")
+        head = paint(f"opcode {op.index}: {shown_summary(op)}", "blue")
         put_painted(f"{head}  {painted_status(op.status)}")
         for name, value in _op_facts(op):
             _put_fact(name, value)
@@ -66,7 +67,7 @@ def _op_facts(op: Op) -> Iterator[tuple[str, Any]]:
     given = op.input if isinstance(op.input, dict) else {"input": op.input}
     for name, value in given.items():
         if name != "OP_ID":
-            for at, text in enumerate(texts_of(name, value)):
+            for at, text in enumerate(texts_of(name, shown_argument(value, name))):
                 yield "" if at else name, _cut(text)
     if op.executed is not None:
         lasted = took(op.executed, op.ended or now())

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from jqueue.console.secrets import shown_argument, shown_summaries
 from jqueue.console.table import put_table
 from jqueue.console.terminal import width
 from jqueue.console.times import ago, local, now
@@ -28,11 +29,10 @@ class Columns(NamedTuple):
     def cells(self, job: Job) -> Sequence[str]:
         """Return a job's row."""
         if self.fields is not None:
-            document, archived = job.document, job.archived
-            return [_shown(field, field.get(document, archived)) for field in self.fields]
+            return [_shown(field, _cell(field, job)) for field in self.fields]
         status = f"{job.status}*" if job.archived else str(job.status)
         received = local(job.received) if self.at is None else ago(job.received, self.at)
-        return str(job.id), status, str(job.priority), received, ", ".join(job.summary)
+        return str(job.id), status, str(job.priority), received, shown_summaries(job)
 
     def put(self, rows: Iterable[Sequence[str]]) -> None:
         """Print rows below their headings, as they come."""
@@ -52,6 +52,11 @@ def put_jobs(jobs: Iterable[Job], fields: Sequence[Field] | None = None) -> None
     """Print jobs as a table."""
     shown = columns(fields)
     shown.put(map(shown.cells, jobs))
+
+
+def _cell(field: Field, job: Job) -> Any:
+    value = field.get(job.document, job.archived)
+    return value if field.is_time else shown_argument(value)
 
 
 def _shown(field: Field, value: Any) -> str:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from jqueue.console.secrets import shown_summaries
 from jqueue.console.show import painted_status
 from jqueue.console.table import cell_len, shortened
 from jqueue.console.terminal import faint, has_unicode, printable, put_painted, width
@@ -31,7 +32,7 @@ def put_family(family: list[Level]) -> None:
 def _line(branch: str, job: Job) -> str:
     """A job's line; where there is no room, without its times, and with the summary cut."""
     archived = " (archived)" if job.archived else ""
-    summary, times = printable(", ".join(job.summary)), _times(job)
+    summary, times = printable(shown_summaries(job)), _times(job)
     columns = width()
     if columns is not None:
         left = columns - cell_len(f"{branch}{job.id} {job.status}{archived} ")

@@ -7,6 +7,7 @@ guess that hides too much rather than too little, and that can't know a secret i
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,14 @@ _TOKEN: Final = re.compile(
 """Tokens that say by their beginning what they are: of JWT, AWS, GitHub, GitLab, Slack, others."""
 
 
+_SUSPECT: Final = re.compile(
+    r"-u|auth|cookie|cred|key|pass|pin|pw|secret|token|bearer|://|eyJ|AKIA|ASIA|gh[oprsu]_|glpat|xox"
+    r"|sk-|AIza",
+    re.IGNORECASE,
+)
+"""What has none of these holds nothing that the patterns above, or names, would find."""
+
+
 class Redaction:
     """Replaces what looks like a secret, and counts in `counts` what of which kind it was."""
 
@@ -79,8 +88,14 @@ class Redaction:
             return self._list(value)
         return value
 
+    def suspects(self, text: str, name: str = "") -> bool:
+        """Whether there may be anything to hide in the text of a parameter: a quick look."""
+        return bool(_SUSPECT.search(text)) or is_secret_name(name) or name.lower() in _ENVIRONMENTS
+
     def text(self, text: str) -> str:
         """The text, as of a log, without what looks like a secret."""
+        if not _SUSPECT.search(text):
+            return text
         text = _PEM.sub(lambda _: self._hidden("private key"), text)
         text = _USERINFO.sub(lambda m: f"{m[1]}{self._hidden('user and password in a URL')}@", text)
         text = _HEADER.sub(lambda m: f"{m[1]}{m[2]}{self._hidden(f'header {m[1]}')}", text)
@@ -137,6 +152,7 @@ class Redaction:
         return REDACTED
 
 
+@functools.lru_cache(1024)
 def is_secret_name(name: str) -> bool:
     """Say whether what has this name is probably a secret."""
     words = [word.lower() for word in _WORD.findall(name)]

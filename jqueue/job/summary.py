@@ -62,9 +62,12 @@ def op_summary(op_input: Any, redaction: "Redaction | None" = None) -> str:
     if field is None and kind.startswith("INSTANCE_"):
         field = "instance_name"
     value = op_input.get(field)
-    if redaction is not None and field is not None:
-        value = redaction.value(_start_of(value), field)
-    return kind if value is None else f"{kind}({_shown(op_id, value)})"
+    if field is None or value is None:
+        return kind
+    text = _shown(op_id, value)
+    if redaction is not None and redaction.suspects(text, field):
+        text = _shown(op_id, redaction.value(_start_of(value), field))
+    return f"{kind}({text})"
 
 
 def _start_of(value: Any) -> Any:
