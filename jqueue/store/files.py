@@ -170,8 +170,9 @@ class Files:
                 self._remove(live)
         elif entry.place is Place.GONE:
             self._remove(live)
-            self._remove(f"{archive_dir(job)}/{live}")
-            self._packer.drop([job])
+            with self._packer.resting():
+                self._remove(f"{archive_dir(job)}/{live}")
+                self._packer.drop([job])
         else:
             self._set_aside(live, f"{QUARANTINE}/{live}.{entry.lsn}")
 

@@ -52,7 +52,7 @@ class Packer:
     def __init__(self, disk: Disk, packs: Packs) -> None:
         self._disk = disk
         self._packs = packs
-        self._work = threading.Lock()
+        self._work = threading.RLock()
 
     def pack(self, number: int) -> Packed:
         """Put all files of archive directory `number` into its pack, beside what it holds.
@@ -97,6 +97,12 @@ class Packer:
                 self._disk.unlink(pack_path(number))
                 self._disk.sync_dir(directory)
             return Packed(len(jobs), left)
+
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        """Neither pack nor unpack meanwhile: a file that is removed comes out of no pack again."""
+        with self._work:
+            yield
 
     def drop(self, jobs: Iterable[int]) -> None:
         """Remove jobs from the packs that hold them; a damaged pack is left, and said."""

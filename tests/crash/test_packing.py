@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import threading
 
 import pytest
 
@@ -196,3 +197,42 @@ def test_a_job_is_not_pruned_from_a_damaged_pack_and_the_answer_says_why(at):
     gone, [(job, why)] = prunable(layer, [last])
     assert (gone, job) == ([], last)
     assert "damaged" in why
+
+
+class ToldLock:
+    """The packer's lock, which tells when anybody but the first waits for it."""
+
+    def __init__(self, waits):
+        self._lock = threading.RLock()
+        self._waits = waits
+
+    def __enter__(self):
+        if not self._lock.acquire(blocking=False):
+            self._waits.set()
+            self._lock.acquire()
+
+    def __exit__(self, *_):
+        self._lock.release()
+
+
+def test_a_job_pruned_while_its_pack_is_unpacked_stays_gone():
+    disk = archived_disk()
+    store = open_store(disk)
+    store.pack(0)
+    store.commit(Transaction("gone", (Pruned(2),)))
+    waits = threading.Event()
+    store.packer._work = ToldLock(waits)
+    pruner = threading.Thread(target=store.files.write, args=(2,))
+
+    def prune_between(name, _path):
+        if name == "sync_all":
+            disk.on_call = None
+            pruner.start()
+            assert waits.wait(20)
+
+    disk.on_call = prune_between
+    store.unpack(0)
+    pruner.join()
+    assert "archive/0/job-2" not in disk.tree()
+    assert "archive/0/job-1" in disk.tree()
+    store.close()
