@@ -84,18 +84,22 @@ class OfflineQueue:
 
     def _read(self) -> opening.Found:
         said = ""
+        use_index = True
         for _ in range(ATTEMPTS):
             try:
-                return self._read_once()
+                return self._read_once(use_index=use_index)
             except (FileNotFoundError, QueueCorrupt, opening.MovedOn) as error:
                 # What a live owner is just changing looks different the next time.
                 if str(error) == said:
-                    raise
+                    if not isinstance(error, opening.MovedOn):
+                        raise
+                    use_index = False  # of a journal whose end a power cut took, in process mode
                 said = str(error)
         raise QueueFailed(f"{self.path}: the queue changes too fast to be read from outside")
 
-    def _read_once(self) -> opening.Found:
-        self.found = opening.find(self.disk, bound=self._bound if self.owned else None)
+    def _read_once(self, *, use_index: bool) -> opening.Found:
+        bound = self._bound if self.owned else None
+        self.found = opening.find(self.disk, bound=bound, use_index=use_index)
         journal, lsn = self.found.journal, self.found.last_lsn
         if journal is None:
             self.moment = Moment(self.disk, Anchor(0, 0))

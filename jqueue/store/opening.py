@@ -147,7 +147,10 @@ def _index(disk: Disk, journal: Journal, *, beside_owner: bool) -> Index | None:
     if index is None or is_complete(index, journal):
         return index
     if beside_owner and index.lsn > journal.last_lsn:
-        raise MovedOn(f"{disk.path}: the queue moved on while it was read; read it again")
+        raise MovedOn(
+            f"{disk.path}: the queue moved on while it was read, from LSN {journal.last_lsn} to"
+            f" {index.lsn}; read it again"
+        )
     return None
 
 

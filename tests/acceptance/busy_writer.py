@@ -66,7 +66,7 @@ def move_files(store, ended):
 
 def main(path, durability):
     store = DirectoryStore.open(path, durability=durability)
-    store.journal.segment_bytes = store.journal._limit = 256 << 10
+    store.journal.segment_bytes = store.journal._limit = 32 << 10
     ended = threading.Event()
     threads = [
         threading.Thread(target=work, args=(store, ended)) for work in (live, live, move_files)

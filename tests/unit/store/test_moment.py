@@ -189,3 +189,17 @@ def test_whoever_follows_records_that_are_cut_off_begins_anew():
 
 def _transaction(name, job):
     return Transaction(name, tuple(submit(job)))
+
+
+def test_an_index_beyond_the_journals_end_is_not_relied_on():
+    disk = FakeDisk()
+    store = open_store(disk, durability="process")
+    store.commit(_transaction("1", 1))
+    store.checkpoint()
+    store.commit(_transaction("2", 2))
+    early = disk.read(segment_path(1), 1 << 20)
+    store.commit(_transaction("3", 3))
+    store.checkpoint()
+    disk.overwrite(segment_path(1), early)  # what a power cut may leave in this mode
+    with OfflineQueue(disk.path, disk=disk, owned=True) as queue:
+        assert queue.find("count/queued") == len(queue.job_ids()) > 1
