@@ -210,14 +210,8 @@ class Dispatcher:
 
 
 def unsettled(moment: Snapshot) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield job, opcode's index and opcode of each job whose turn has begun: not queued, not ended.
-
-    Reads the unfinished jobs only if the counts say that there are any such.
-    """
-    counts = (moment.find(f"count/{status}") for status in ("running", "canceling", "waiting"))
-    if not any(counts):
-        return
-    for job in moment.open_ids():
+    """Yield job, opcode's index and opcode of each job that waits, runs or is being canceled."""
+    for job in moment.begun_ids():
         entry: Entry | None = moment.find(job)
         document = None if entry is None or not entry.live else entry.document
         at = None if document is None else next_op(document)

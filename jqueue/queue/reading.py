@@ -159,7 +159,7 @@ class _Jobs(Iterator[Job]):
         self._places = (Place.LIVE, Place.ARCHIVE) if archived else (Place.LIVE,)
         self._statuses = statuses
         if ids is None and statuses is not None and statuses <= OPEN:
-            ids = moment.open_ids()
+            ids = moment.open_ids() if JobStatus.QUEUED in statuses else moment.begun_ids()
         self._ids = iter(moment.job_ids(archived=archived) if ids is None else ids)
 
     def __next__(self) -> Job:

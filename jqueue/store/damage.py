@@ -16,17 +16,13 @@ from jqueue.job.state import Entry, Layer
 from jqueue.job.status import JobStatus
 from jqueue.store import opening
 from jqueue.store.disk import Disk
+from jqueue.store.index import has_begun
 from jqueue.store.ledger import Ledger
 from jqueue.store.protocol import Transaction, new_transaction_id
 
 _log = logging.getLogger(__name__)
 
-_UNFINISHED: Final = (
-    JobStatus.QUEUED,
-    JobStatus.WAITING,
-    JobStatus.RUNNING,
-    JobStatus.CANCELING,
-)
+_BEGUN: Final = (JobStatus.WAITING, JobStatus.RUNNING, JobStatus.CANCELING)
 
 
 class Damage:
@@ -69,9 +65,9 @@ class Damage:
             raise _Unharmed(f"the document of job {job} is known, or its file is gone")
         if type(value) is not bytes:
             return _set_aside(job, reason)
-        # What it was can't be read any more; those that are left to their files are queued,
-        # but for what was unfinished otherwise when the queue was opened.
-        was = next((str(one) for one in _UNFINISHED if layer.find(f"count/{one}")), None)
+        # What exactly it was can't be read any more, only that it had begun.
+        likely = _BEGUN if has_begun(value) else (JobStatus.QUEUED,)
+        was = next((str(one) for one in likely if layer.find(f"count/{one}")), None)
         named = [
             key
             for key, held in self._ledger.values.items()

@@ -16,15 +16,15 @@ from typing import Any, Final, Literal, Self
 
 from jqueue.errors import QueueFailed
 from jqueue.job.change import Submitted
-from jqueue.job.state import PACK, Entry, Key, is_open, live_status
-from jqueue.job.status import calc_priority
+from jqueue.job.state import PACK, Entry, Key, is_open
+from jqueue.job.status import JobStatus, calc_priority
 from jqueue.store import condition, opening
 from jqueue.store.checkpoint import Checkpointer
 from jqueue.store.damage import Damage
 from jqueue.store.disk import Disk, RealDisk, make_root, temp_path
 from jqueue.store.failed import disk_failed
 from jqueue.store.files import Files
-from jqueue.store.index import claim_order, unloaded
+from jqueue.store.index import claim_order, has_begun, unloaded
 from jqueue.store.journal import SEGMENT_BYTES, ClosedSegment, Journal
 from jqueue.store.ledger import Ledger, Record
 from jqueue.store.lock import QueueLock, write_owner
@@ -231,9 +231,10 @@ class DirectoryStore:
         self._reads.written(job)
         if not is_open(entry):
             self.ledger.evict(job, entry)
-        elif live_status(entry) == "queued":
+        elif not has_begun(entry):
             assert entry.document is not None
-            self.ledger.evict(job, entry, unloaded(calc_priority(entry.document["ops"])))
+            stub = unloaded(JobStatus.QUEUED, calc_priority(entry.document["ops"]))
+            self.ledger.evict(job, entry, stub)
 
     # The protocol
 

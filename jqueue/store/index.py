@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from jqueue.job.state import Key, is_open
-from jqueue.job.status import calc_priority
+from jqueue.job.state import Key, is_open, live_status
+from jqueue.job.status import FINALIZED, JobStatus, calc_priority
 from jqueue.store.disk import Disk
 from jqueue.store.segment import Journal
 
@@ -24,37 +24,58 @@ INDEXED_TRANSACTIONS: Final = 1_000
 MAX_INDEX_BYTES: Final = 1 << 30
 
 
+BEGUN: Final = b"*"
+"""Ends the stub of a job that waits, runs or is being canceled: few do, and they are looked for."""
+
+
 class _Stubs(dict[int, bytes]):
     """One object for each priority: there are as many stubs as unfinished jobs."""
 
+    def __init__(self, mark: bytes) -> None:
+        super().__init__()
+        self._mark = mark
+
     def __missing__(self, priority: int) -> bytes:
-        return self.setdefault(priority, b"%d" % priority)
+        return self.setdefault(priority, b"%d%b" % (priority, self._mark))
 
 
-_UNLOADED: Final = _Stubs()
+_QUEUED: Final = _Stubs(b"")
+_BEGUN: Final = _Stubs(BEGUN)
 
 
-def unloaded(priority: int) -> bytes:
+def unloaded(status: JobStatus, priority: int) -> bytes:
     """Return what stands in the state for an unfinished job whose document is in its file."""
-    return _UNLOADED[priority]
+    return (_QUEUED if status is JobStatus.QUEUED else _BEGUN)[priority]
+
+
+def has_begun(value: Any) -> bool:
+    """Say whether a value of the state is an unfinished job that is not queued."""
+    if type(value) is bytes:
+        return value.endswith(BEGUN)
+    status = live_status(value)
+    return status is not None and status is not JobStatus.QUEUED and status not in FINALIZED
 
 
 class Index(NamedTuple):
     """The queue as of `lsn`: unfinished jobs in claim order, the other values, the last commits.
 
-    `transactions` are ids and LSNs of the newest, so that one that is committed again is known.
+    `begun` are those of the jobs that are not queued; `transactions` are ids and LSNs of the
+    newest, so that one that is committed again is known.
     """
 
     lsn: int
     priorities: list[int]
     jobs: list[int]
+    begun: list[int]
     values: dict[str, Any]
     transactions: list[tuple[str, int]]
 
     def state(self) -> dict[Key, Any]:
         """Return the state that it stands for, every job unloaded."""
-        stubs = map(_UNLOADED.__getitem__, self.priorities)
+        stubs = map(_QUEUED.__getitem__, self.priorities)
         state: dict[Key, Any] = dict(zip(self.jobs, stubs, strict=True))
+        for job in self.begun:
+            state[job] = _BEGUN[int(state[job])]
         state.update(self.values)
         return state
 
@@ -69,7 +90,7 @@ def claim_order(items: dict[Key, Any]) -> Iterator[tuple[int, int]]:
         elif type(key) is int and is_open(value):
             by_priority[calc_priority(value.document["ops"])].append(key)
     for stub, jobs in unread.items():
-        by_priority[int(stub)] += jobs
+        by_priority[int(stub.removesuffix(BEGUN))] += jobs
     for priority in sorted(by_priority):
         for job in sorted(by_priority[priority]):
             yield priority, job
@@ -80,7 +101,9 @@ def make_index(lsn: int, items: dict[Key, Any], transactions: list[tuple[str, in
     order = list(claim_order(items))
     values = {key: value for key, value in items.items() if isinstance(key, str)}
     priorities = [priority for priority, _ in order]
-    return Index(lsn, priorities, [job for _, job in order], values, transactions)
+    jobs = [job for _, job in order]
+    begun = [job for job in jobs if has_begun(items[job])]
+    return Index(lsn, priorities, jobs, begun, values, transactions)
 
 
 def write_index(disk: Disk, index: Index) -> int:

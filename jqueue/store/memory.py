@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from jqueue.job import jsonio
 from jqueue.job.state import Entry, Key, Layer, Place, is_open
-from jqueue.store.index import claim_order
+from jqueue.store.index import claim_order, has_begun
 from jqueue.store.ledger import Ledger, Record
 from jqueue.store.protocol import (
     Batch,
@@ -75,6 +75,10 @@ class MemorySnapshot:
     def open_ids(self) -> list[int]:
         """Return the IDs of all unfinished jobs, ascending."""
         return list(self.unfinished())
+
+    def begun_ids(self) -> list[int]:
+        """Return the IDs of the unfinished jobs that are not queued, ascending."""
+        return sorted(key for key, entry in self._entries() if has_begun(entry))
 
     def unfinished(self) -> Iterator[int]:
         """Yield the IDs of all unfinished jobs, ascending, judging each when it is its turn."""

@@ -23,6 +23,7 @@ from jqueue.job.snapshot import Job
 from jqueue.job.state import Entry, Key, Place, is_open
 from jqueue.store import opening
 from jqueue.store.disk import Disk, QuietDisk
+from jqueue.store.index import has_begun
 from jqueue.store.lock import is_owned
 from jqueue.store.moment import Anchor, Moment
 from jqueue.store.packed import Packs
@@ -257,6 +258,13 @@ class OfflineQueue:
             for key, value in self.found.values.items()
             if type(key) is int and (type(value) is bytes or is_open(value))
         )
+
+    def begun_ids(self) -> list[int]:
+        """Return the IDs of the unfinished jobs that are not queued, ascending."""
+        if self._is_past:
+            return [job for job, entry in self.entries(self.job_ids()) if has_begun(entry)]
+        jobs = ((key, value) for key, value in self.found.values.items() if type(key) is int)
+        return sorted(key for key, value in jobs if has_begun(value))
 
     def close(self) -> None:
         """Close the directory."""

@@ -205,7 +205,7 @@ def _unload(values: dict[Key, Any], job: int) -> None:
     if status is None or status in FINALIZED or entry.document is None:
         del values[job]
     else:
-        values[job] = unloaded(calc_priority(entry.document["ops"]))
+        values[job] = unloaded(status, calc_priority(entry.document["ops"]))
 
 
 def read_document(disk: Disk, path: str, job: int) -> dict[str, Any]:
@@ -325,7 +325,7 @@ def _derive(
         values[f"waited/{target}"] = values.get(f"waited/{target}", 0) + 1
         waiting.setdefault(target, set()).add(job)
     if stub:
-        values[job] = unloaded(calc_priority(document["ops"]))
+        values[job] = unloaded(status, calc_priority(document["ops"]))
 
 
 def _note_fates(

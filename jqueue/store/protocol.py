@@ -187,6 +187,9 @@ class Snapshot(Protocol):
     def open_ids(self) -> list[int]:
         """Return the IDs of all unfinished jobs, ascending."""
 
+    def begun_ids(self) -> list[int]:
+        """Return the IDs of the unfinished jobs that are not queued, ascending."""
+
     def close(self) -> None:
         """Let the engine forget the moment."""
 

@@ -10,6 +10,7 @@ from jqueue.job.ids import parse_job_file_name
 from jqueue.job.state import Key, is_open
 from jqueue.store import opening
 from jqueue.store.failed import disk_failed
+from jqueue.store.index import has_begun
 from jqueue.store.protocol import Lsn
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class DirectorySnapshot:
     def open_ids(self) -> list[int]:
         """Return the IDs of all unfinished jobs, ascending."""
         return list(self.unfinished())
+
+    def begun_ids(self) -> list[int]:
+        """Return the IDs of the unfinished jobs that are not queued, ascending."""
+        jobs = ((key, value) for key, value in self._values.items() if type(key) is int)
+        return sorted(key for key, value in jobs if has_begun(value))
 
     def unfinished(self) -> Iterator[int]:
         """Yield the IDs of all unfinished jobs, ascending, judging each when it is its turn."""

@@ -6,6 +6,7 @@ import pytest
 
 from jqueue.errors import QueueDrained, Refused
 from jqueue.job.change import DrainSet, SerialSet
+from jqueue.job.state import live_status
 from jqueue.store.directory import DirectoryStore
 from jqueue.store.memory import MemoryStore
 from jqueue.store.protocol import NotDrained, SerialIs, Transaction, new_transaction_id
@@ -143,6 +144,8 @@ def test_a_snapshot_is_one_moment_while_commits_go_on(store):
             assert moment.job_ids() == ids
             assert moment.open_ids() == open_ids
             assert list(moment.unfinished()) == open_ids
+            begun = [job for job in open_ids if live_status(before[job]) != "queued"]
+            assert moment.begun_ids() == begun
             assert {job: moment.find(job).document for job in ids} == {
                 job: entry.document for job, entry in before.items()
             }
