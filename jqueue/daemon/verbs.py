@@ -169,9 +169,7 @@ class Verbs:
         self.watching.wait(call.slot, [job], timeout_s, lambda found: found.finalized, answer)
 
     def do_wait_idle(self, call: Call, timeout_s: float | None = None) -> None:
-        # Here what is no number is the peer's mistake; when the timer is armed it would be ours.
-        limit_s = None if timeout_s is None else 0.0 + timeout_s
-        self.idling.wait(call.slot, limit_s, _waited(call, int))
+        self.idling.wait(call.slot, _limit_s(timeout_s), _waited(call, int))
 
     def do_wait_change(self, call: Call, id: Any, lsn: int, timeout_s: float | None = None) -> None:
         job = parse_job_id(id)
@@ -282,9 +280,10 @@ class Verbs:
         if not named or livelock.inode_of(self.runner.queue_fd, livelock_name) != inode:
             raise InvalidJob("a claim names a livelock of this queue, held by the claimant")
         kinds = None if op_ids is None else frozenset(op_ids)
+        limit_s = _limit_s(timeout_s)
         self.before_claim()
         request = self.claims.request(
-            Lock(livelock_name, inode), kinds, timeout_s, partial(_answer_claim, call)
+            Lock(livelock_name, inode), kinds, limit_s, partial(_answer_claim, call)
         )
         call.connection.claims.add(request)
         request.settled = lambda: call.connection.claims.discard(request)
@@ -337,6 +336,11 @@ class Verbs:
 
     def do_claim_release(self, call: Call, job: int, op: int, token: int) -> None:
         call.begin(requeue(job, op, token), lambda _: self.claims.done(job, token))
+
+
+def _limit_s(timeout_s: float | None) -> float | None:
+    """Return a peer's limit.  What is no number is the peer's mistake here; when armed, ours."""
+    return None if timeout_s is None else 0.0 + timeout_s
 
 
 def _waited(call: Call, shape: Callable[[Any], Any]) -> Callable[[Any], None]:

@@ -15,6 +15,7 @@ from jqueue.daemon import luxi, server
 from jqueue.errors import InvalidJob, QueueDrained
 from jqueue.execution.wire import END, HELLO, Splitter, frame
 from jqueue.job import jsonio
+from jqueue.store import livelock
 
 
 @pytest.fixture
@@ -399,6 +400,17 @@ def test_a_wait_that_makes_no_sense_is_refused_and_forgotten(queue, peer, method
     queue.change_priority(1, 5)
     assert peer.ask("count") == {"success": True, "result": 1}
     assert queue._owner.server.verbs.watching._waiters == {}
+
+
+def test_a_claim_whose_limit_is_no_number_is_refused(queue, peer):
+    directory = os.open(queue.path, os.O_RDONLY)
+    held = livelock.take(directory, "claim")
+    asked = {"livelock_name": held.name, "inode": held.inode, "timeout_s": "x"}
+    assert peer.ask("claim", **asked)["result"][0] == "InvalidJob"
+    # It ended the owner when the limit was armed.
+    assert peer.ask("claim", **{**asked, "timeout_s": 0}) == {"success": True, "result": None}
+    livelock.release(directory, held)
+    os.close(directory)
 
 
 def test_one_of_many_jobs_is_told_and_only_what_is_new_of_its_log(queue, peer):
