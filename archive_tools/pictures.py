@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 INSTALL: Final = "pip install 'jqueue[pictures]'"
 DPI: Final = 110
-FORMATS: Final = ("svg", "png")
 
 
 class PicturesMissing(JQueueError):

@@ -263,8 +263,8 @@ class Spans:
         """Take a job."""
         self.jobs += 1
         self.stepped += has_clock_step(document)
-        if len(self.repeated) < MAX_REPEATED and any(map(_was_repeated, document["ops"])):
-            self.repeated.append(_trimmed(document))
+        if any(map(_was_repeated, document["ops"])):
+            self._keep(_trimmed(document))
         else:
             self._take(document, {})
 
@@ -285,8 +285,8 @@ class Spans:
             self._bound_rows()
         else:
             self.rows = None
-        # Each repeated job is kept once more at most than one collector would keep.
-        self.repeated += other.repeated
+        for document in other.repeated:
+            self._keep(document)
         kinds = [self.kind_names.number(name) for name in other.kind_names.numbers]
         workers = [self.worker_names.number(name) for name in other.worker_names.numbers]
         room = max(MAX_SPANS - len(self), 0)
@@ -296,6 +296,13 @@ class Spans:
         self.phases += other.phases[:room]
         self.kinds.extend(kinds[number] for number in other.kinds[:room])
         self.workers.extend(workers[number] for number in other.workers[:room])
+
+    def _keep(self, document: Document) -> None:
+        """Keep a job until the journal was asked; too many of them do without."""
+        if len(self.repeated) < MAX_REPEATED:
+            self.repeated.append(document)
+        else:
+            self._take(document, {})
 
     def _take(self, document: Document, attempts: Attempts) -> None:
         spans = spans_of(document, attempts)

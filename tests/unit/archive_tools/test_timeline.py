@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from archive_tools import timeline
 from archive_tools.timeline import MAX_ROWS, Attempt, Phase, Spans, spans_of
 from archive_tools.timeline_layout import Bar, place, ticks
 from tests.unit.archive_tools.jobs import BEGIN_S, Past, ended
@@ -203,6 +204,18 @@ def test_parts_come_to_the_same_as_the_whole():
     part.settle({})
     assert place(part) == place(whole)
     assert place(part, by="kind") == place(whole, by="kind")
+
+
+def test_jobs_that_ran_again_are_kept_in_bounded_number_and_all_are_drawn(monkeypatch):
+    monkeypatch.setattr(timeline, "MAX_REPEATED", 3)
+    whole, part = Spans(), Spans()
+    for job in range(1, 5):
+        whole.add(Past(job).start(1).interrupt(2).document)
+        part.add(Past(10 + job).start(1).interrupt(2).document)
+    whole.merge(part)
+    assert len(whole.repeated) == 3
+    whole.settle({})
+    assert [row.job for row in whole.rows] == [1, 2, 3, 4, 11, 12, 13, 14]
 
 
 @pytest.mark.parametrize(
