@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 LOCK_TIMEOUT_S: Final = 10.0
 """A starting daemon waits so long for whoever owns the queue for a moment."""
 SWITCH_S: Final = 0.0005
-"""The loop gets the interpreter back from a reader after so long: with Python's own 5 ms a commit
-beside a long listing took 16 ms instead of 2."""
+"""The loop gets the interpreter back from a reader after so long.  Beside a Query of 20,000 jobs
+the slowest commits of a busy machine took 109 ms, with Python's own 5 ms they took 292."""
 
 
 def serve(

@@ -40,7 +40,9 @@ MAX_HELD_BYTES: Final = 256 << 20
 """Of messages that are not complete or not parsed, on all connections together."""
 FREE_BYTES: Final = 1 << 20
 """A connection may hold so much of one whatever the others do."""
-BACKLOG: Final = 128
+BACKLOG: Final = 1024
+"""Of connections that are not accepted yet; a peer that will not block is refused beyond it."""
+ACCEPTED_A_TURN: Final = 128
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -66,7 +68,7 @@ class Server:
         return len(self._connections)
 
     def _accept(self) -> None:
-        for _ in range(BACKLOG):
+        for _ in range(ACCEPTED_A_TURN):
             full = len(self._connections) >= most_connections()
             if full and not self._somebody_waits():
                 return

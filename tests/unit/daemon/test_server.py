@@ -207,7 +207,7 @@ def test_more_connections_than_allowed_wait_for_room(queue, monkeypatch):
     third.stream.close()
 
 
-def test_idle_connections_make_room_when_there_is_none(queue, monkeypatch):
+def test_idle_connections_make_room_when_there_is_none(queue, until_seen, monkeypatch):
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
     monkeypatch.setattr(server, "IDLE_S", 0.0)
     monkeypatch.setattr(server, "RETRY_S", 0.01)
@@ -215,8 +215,7 @@ def test_idle_connections_make_room_when_there_is_none(queue, monkeypatch):
     half, waiting = Peer(queue), Peer(queue)
     half.send(b'{"method": "cou')
     waiting.send(frame({"method": "wait", "args": {"id": 1}}))
-    while not queue._owner.server.verbs.watching._waiters:
-        time.sleep(0.001)
+    until_seen(queue)
     with Peer(queue) as third:
         assert third.ask("count")["result"] == 1
         with contextlib.suppress(ConnectionResetError):
@@ -272,12 +271,14 @@ def test_a_long_request_that_is_nonsense_is_refused_and_its_peer_may_vanish(queu
         assert peer.ask("count")["result"] == 0
 
 
-def test_unfinished_messages_are_bounded_on_all_connections_together(queue, monkeypatch):
+def test_unfinished_messages_are_bounded_on_all_connections_together(
+    queue, until_seen, monkeypatch
+):
     monkeypatch.setattr(server, "MAX_HELD_BYTES", 5 << 20)
     with Peer(queue) as first, Peer(queue) as second, Peer(queue) as third:
         first.send(b"x" * (3 << 20))
-        while not queue._owner.server._held_bytes:
-            time.sleep(0.001)
+        until_seen(queue)
+        assert queue._owner.server._held_bytes
         with contextlib.suppress(OSError):
             second.send(b"x" * (4 << 20))
         with contextlib.suppress(OSError):
