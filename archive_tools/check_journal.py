@@ -126,7 +126,7 @@ def _whole_records(
             text = f"{JOURNAL}: the segments between {segment.number} and {after.number} are gone"
             facts.findings.append(found("journal-gap", path, text, lsn=expected))
             facts.whole = facts.whole and facts.reflects >= first - 1
-        elif expected < first:
+        elif expected < first and segment.header.mode != "process":
             evidence = f"the next segment begins at LSN {first}"
     elif segment.header.mode != "process":
         evidence = _evidence(segment, watermark)

@@ -188,3 +188,22 @@ def test_a_synced_file_that_only_a_retired_segment_implies_is_not_replaced():
     recovering.files.write_all()
     for left in recovering.disk.crash_states(random.Random(1), limit=20):
         assert open_store(left).find(1).document is not None
+
+
+def test_in_process_mode_a_lost_end_of_the_journal_does_not_stop_later_openings():
+    disk = FakeDisk()
+    store = open_store(disk, durability="process")
+    store.commit(Transaction("1", tuple(submit(1))))
+    early = disk.read("journal/00000001", 1 << 20)
+    for job in (2, 3):
+        store.commit(Transaction(str(job), tuple(submit(job))))
+    store.checkpointer._write_files()
+    left = disk.kill_state()
+    left.overwrite("journal/00000001", early)
+    for job in (9, 10):
+        # Killed before anything is retired, each time.
+        store = open_store(left, durability="process")
+        store.commit(Transaction(f"again-{job}", tuple(submit(job))))
+        left = left.kill_state()
+    with open_store(left, durability="process").snapshot() as moment:
+        assert moment.job_ids() == [1, 2, 3, 9, 10]
