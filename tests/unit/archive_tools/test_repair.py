@@ -22,7 +22,7 @@ from jqueue.store.lock import QueueLock
 from jqueue.store.protocol import Transaction
 from jqueue.store.record import encode_line
 from tests.crash.mutations import contents_of, make_queue
-from tests.crash.workload import STATES, finish, state_of, submit
+from tests.crash.workload import STATES, finish, logged, start, state_of, submit
 
 pytestmark = pytest.mark.damages
 DATA = Path(__file__).parents[2] / "data"
@@ -154,6 +154,21 @@ def test_a_flipped_bit_of_a_durable_record_is_put_right_by_its_checksum(queue):
     assert plan.lost == []
     assert "one flipped bit" in plan.steps[-1].evidence
     assert state(queue)[30][0] == "live"
+
+
+def test_changes_after_a_lost_record_are_made_to_the_file_that_reflects_it(queue):
+    store = DirectoryStore(RealDisk(queue), background=False)
+    store.commit(Transaction("first", tuple(start(5))))
+    store.checkpointer._write_files()
+    store.commit(Transaction("second", tuple(logged(5, "afterwards"))))
+    store.ledger.mark()
+    store.journal.close()
+    lost = newest(queue).read_bytes().replace(b'"first"', b'"\0\0\0\0\0"')
+    newest(queue).write_bytes(lost)
+    repaired(queue)
+    kept = str(state(queue)[5])
+    assert "running" in kept
+    assert "afterwards" in kept
 
 
 @pytest.mark.parametrize("at", [0, 3, 8, 12, 200, 499])
