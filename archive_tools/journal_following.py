@@ -99,7 +99,8 @@ class _Following:
             self._bad_at, self._bad_shown = (0, 0), False
             return
         at = (self._follower.number, bad.offset)
-        if at == self._bad_at and not self._bad_shown:
+        # Beside an owner it is being written, or the next segment will show that it is damaged.
+        if at == self._bad_at and not self._bad_shown and not is_owned(self._disk.path):
             self._bad_shown = True
             text = f"{bad.size} bytes are no whole record: torn, or damaged"
             yield Part(self._follower.number, Damage(text, bad.offset, bad.size))

@@ -35,7 +35,7 @@ class Follower:
     """The records of a journal from the beginning of one segment on, as they come.
 
     `number`, `header` and `claim` (the highest LSN claimed durable) are those of the place where
-    the last record stood; `bad` is the whole line behind it that is no record, if there is one.
+    the last record stood; `bad` is what stands behind it and is no record (yet).
     """
 
     def __init__(self, disk: Disk, number: int, *, born: bool = True) -> None:
@@ -120,3 +120,5 @@ class Follower:
             inside = part.offset - begin
             self._last = (part.offset, data[inside : min(inside + _MARK_BYTES, inside + part.size)])
             yield part
+        if self._offset < size:
+            self.bad = Bad(self._offset, size - self._offset, [])

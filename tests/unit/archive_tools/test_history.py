@@ -8,8 +8,11 @@ import sys
 
 import pytest
 
+from archive_tools.journal import Damage
+from archive_tools.journal_following import follow
 from jqueue.job.change import Archived, Pruned
 from jqueue.store.directory import DirectoryStore
+from jqueue.store.disk import QuietDisk
 from jqueue.store.protocol import Transaction
 from jqueue.store.segment import segment_numbers, segment_path
 from tests.crash.workload import TRANSACTIONS, submit
@@ -202,3 +205,13 @@ def test_journal_follow_shows_what_becomes_durable_over_segments_and_ends_with_c
         process.kill()
         process.wait()
         store.close()
+
+
+@pytest.mark.damages
+def test_journal_follow_shows_a_torn_tail(path):
+    last = max((path / "journal").glob("0*"))
+    with last.open("ab") as file:
+        file.write(b"half a rec")
+    with QuietDisk(path) as disk:
+        shown = next(part.what for part in follow(disk) if isinstance(part.what, Damage))
+    assert shown.size == 10
