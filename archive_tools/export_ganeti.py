@@ -16,7 +16,7 @@ from jqueue.job import jsonio
 from jqueue.job.change import Document
 from jqueue.job.ganeti import JOB_KEYS, OP_KEYS, OWN_PARAMETERS
 from jqueue.job.ids import archive_dir, job_file_name
-from jqueue.store.disk import GROUP_FILE, RealDisk
+from jqueue.store.realdisk import GROUP_FILE, RealDisk
 
 _HOLDER: Final[dict[str, None]] = {"livelock": None, "process_id": None}
 

@@ -21,9 +21,10 @@ from jqueue.job import jsonio
 from jqueue.job.ids import archive_dir, job_file_name
 from jqueue.job.snapshot import Job
 from jqueue.store import opening
-from jqueue.store.disk import PRIVATE_FILE, Disk, RealDisk, temp_path
+from jqueue.store.disk import Disk, temp_path
 from jqueue.store.index import make_index, write_index
 from jqueue.store.journal import Journal
+from jqueue.store.realdisk import PRIVATE_FILE, RealDisk
 from jqueue.store.segment import JOURNAL
 
 _FILE: Final = re.compile(

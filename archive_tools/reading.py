@@ -18,10 +18,11 @@ from jqueue.job.query.choice import Choice
 from jqueue.job.state import Entry, Place
 from jqueue.job.status import FINALIZED
 from jqueue.store import opening
-from jqueue.store.disk import Disk, QuietDisk
+from jqueue.store.disk import Disk
 from jqueue.store.moment import Anchor, Moment
 from jqueue.store.offline import OfflineQueue
 from jqueue.store.packed import Packs
+from jqueue.store.realdisk import QuietDisk
 
 Result = TypeVar("Result")
 

@@ -27,9 +27,9 @@ from archive_tools.verify import verify
 from jqueue.errors import QueueFailed, QueueLocked
 from jqueue.job.ids import parse_job_file_name
 from jqueue.store import opening
-from jqueue.store.disk import QuietDisk
 from jqueue.store.index import read_index
 from jqueue.store.lock import is_owned, read_owner
+from jqueue.store.realdisk import QuietDisk
 from jqueue.store.segment import JOURNAL
 
 _OF_CONTENT: Final = frozenset(

@@ -28,10 +28,11 @@ from archive_tools.repair_plan import BadPlan, Plan, difference, dump_plan, load
 from jqueue.errors import QueueFailed
 from jqueue.job.change import Quarantined
 from jqueue.store import opening
-from jqueue.store.disk import TEMP_PREFIX, Disk, RealDisk
+from jqueue.store.disk import TEMP_PREFIX, Disk
 from jqueue.store.files import QUARANTINE
 from jqueue.store.index import INDEX, make_index, write_index
 from jqueue.store.lock import QueueLock
+from jqueue.store.realdisk import RealDisk
 from jqueue.store.record import FORMAT, Header, encode_header, encode_line, seed
 from jqueue.store.segment import JOURNAL, MAX_SEGMENT_BYTES, segment_numbers, segment_path
 

@@ -26,10 +26,10 @@ from jqueue.job import jsonio
 from jqueue.job.change import Document
 from jqueue.job.status import FINALIZED, JobStatus, calc_status
 from jqueue.job.transitions import finished_at
-from jqueue.store.disk import QuietDisk
 from jqueue.store.lock import read_owner
 from jqueue.store.offline import OfflineQueue
 from jqueue.store.place import filesystem_warning
+from jqueue.store.realdisk import QuietDisk
 from jqueue.store.segment import JOURNAL, read_segment, segment_numbers
 
 MAX_FAILED: Final = 50

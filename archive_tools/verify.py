@@ -26,10 +26,10 @@ from jqueue.errors import FormatTooNew, JQueueError, QueueCorrupt, QueueFailed
 from jqueue.job.ids import JobId, job_file_name, parse_job_file_name
 from jqueue.job.state import Entry
 from jqueue.store import opening
-from jqueue.store.disk import QuietDisk
 from jqueue.store.index import INDEX, claim_order
 from jqueue.store.lock import is_owned
 from jqueue.store.packed import DamagedPack, Packs, pack_path
+from jqueue.store.realdisk import QuietDisk
 from jqueue.store.segment import JOURNAL
 
 Place = tuple[str, int, bool]

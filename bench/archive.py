@@ -21,10 +21,10 @@ from archive_tools.contents import Contents, State
 from archive_tools.importing import import_queue
 from jqueue.job.document import new_document, timestamp, with_job, with_op
 from jqueue.job.ids import ARCHIVE_DIVISOR, archive_dir, job_file_name
-from jqueue.store.disk import PRIVATE_FILE, RealDisk
 from jqueue.store.offline import OfflineQueue
 from jqueue.store.packed import Packs, pack_path
 from jqueue.store.packing import Packer
+from jqueue.store.realdisk import PRIVATE_FILE, RealDisk
 
 JOBS = 100_000
 PAYLOAD = {"OP_ID": "OP_TEST_DELAY", "duration": 0, "payload": "x" * 300}

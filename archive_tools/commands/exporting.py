@@ -19,7 +19,8 @@ from archive_tools.export_sqlite import export_sqlite
 from archive_tools.importing import import_queue
 from jqueue.console.terminal import say
 from jqueue.errors import QueueFailed
-from jqueue.store.disk import PRIVATE_FILE, RealDisk, temp_path
+from jqueue.store.disk import temp_path
+from jqueue.store.realdisk import PRIVATE_FILE, RealDisk
 
 
 @command("export")

@@ -20,9 +20,10 @@ from jqueue.console.values import JOB_ID
 from jqueue.errors import JobNotFound, QueueCorrupt
 from jqueue.job.change import Document
 from jqueue.store import opening
-from jqueue.store.disk import Disk, QuietDisk
+from jqueue.store.disk import Disk
 from jqueue.store.offline import OfflineQueue
 from jqueue.store.past import reach
+from jqueue.store.realdisk import QuietDisk
 
 QUIET: Final = frozenset(
     {

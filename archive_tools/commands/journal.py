@@ -21,8 +21,8 @@ from jqueue.console.terminal import flush, put, say
 from jqueue.console.times import local
 from jqueue.console.values import JOB_ID
 from jqueue.job.change import KINDS
-from jqueue.store.disk import QuietDisk
 from jqueue.store.lock import is_owned
+from jqueue.store.realdisk import QuietDisk
 from jqueue.store.record import Header
 from jqueue.store.segment import segment_path
 

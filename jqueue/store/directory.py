@@ -21,7 +21,7 @@ from jqueue.job.status import JobStatus, calc_priority
 from jqueue.store import condition, opening
 from jqueue.store.checkpoint import Checkpointer
 from jqueue.store.damage import Damage
-from jqueue.store.disk import Disk, RealDisk, make_root, temp_path
+from jqueue.store.disk import Disk, temp_path
 from jqueue.store.failed import disk_failed
 from jqueue.store.files import Files
 from jqueue.store.index import claim_order, has_begun, unloaded
@@ -42,6 +42,7 @@ from jqueue.store.protocol import (
     Watcher,
 )
 from jqueue.store.reads import Reads
+from jqueue.store.realdisk import RealDisk, make_root
 from jqueue.store.record import MAX_RECORD_BYTES
 from jqueue.store.room import Room
 from jqueue.store.segment import JOURNAL

@@ -22,12 +22,13 @@ from jqueue.job.ids import ARCHIVE_DIVISOR, parse_job_file_name
 from jqueue.job.snapshot import Job
 from jqueue.job.state import Entry, Key, Place, is_open
 from jqueue.store import opening
-from jqueue.store.disk import Disk, QuietDisk
+from jqueue.store.disk import Disk
 from jqueue.store.index import has_begun
 from jqueue.store.lock import is_owned
 from jqueue.store.moment import Anchor, Moment
 from jqueue.store.packed import Packs
 from jqueue.store.past import Reach, find_moment, reach
+from jqueue.store.realdisk import QuietDisk
 from jqueue.store.segment import Journal
 
 ATTEMPTS: Final = 20

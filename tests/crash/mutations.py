@@ -4,7 +4,7 @@ import random
 import shutil
 from pathlib import Path
 
-from jqueue.store.disk import RealDisk
+from jqueue.store.realdisk import RealDisk
 from tests.crash.workload import SEGMENT_BYTES, TRANSACTIONS, open_store
 
 HINTS = {"lock", "owner"}

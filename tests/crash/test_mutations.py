@@ -7,8 +7,8 @@ import pytest
 from archive_tools.verify import verify
 from jqueue.errors import JQueueError
 from jqueue.store.directory import DirectoryStore
-from jqueue.store.disk import RealDisk
 from jqueue.store.offline import OfflineQueue
+from jqueue.store.realdisk import RealDisk
 from tests.crash.mutations import files_of, make_queue
 from tests.crash.workload import state_of
 
@@ -67,7 +67,10 @@ class Judge:
             return False
 
 
-@pytest.mark.parametrize("share", range(8))
+SHARES = [pytest.param(share, marks=[pytest.mark.slow] if share > 1 else []) for share in range(8)]
+
+
+@pytest.mark.parametrize("share", SHARES)
 def test_a_flipped_bit_is_found_or_harmless(healthy, tmp_path, share):
     judge = Judge(healthy, tmp_path)
     missed = []

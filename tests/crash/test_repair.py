@@ -13,7 +13,7 @@ from archive_tools.repair_apply import apply_plan, begin, complete, undo, undo_f
 from archive_tools.verify import verify
 from jqueue.errors import FormatTooNew, QueueCorrupt
 from jqueue.store.directory import DirectoryStore
-from jqueue.store.disk import RealDisk
+from jqueue.store.realdisk import RealDisk
 from tests.crash.mutations import contents_of, files_of, make_queue, mutate
 from tests.crash.workload import STATES, open_store, state_of
 from tests.fakes import Crash, FakeDisk, every_crash

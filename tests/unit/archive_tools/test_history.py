@@ -12,8 +12,8 @@ from archive_tools.journal import Damage
 from archive_tools.journal_following import follow
 from jqueue.job.change import Archived, Pruned
 from jqueue.store.directory import DirectoryStore
-from jqueue.store.disk import QuietDisk
 from jqueue.store.protocol import Transaction
+from jqueue.store.realdisk import QuietDisk
 from jqueue.store.segment import segment_numbers, segment_path
 from tests.crash.workload import TRANSACTIONS, submit
 from tests.unit.archive_tools.test_at import invoke

@@ -17,9 +17,9 @@ from archive_tools.verify import verify
 from jqueue.errors import QueueCorrupt, QueueLocked
 from jqueue.job.change import Archived, JobSet, KeySet
 from jqueue.store.directory import DirectoryStore
-from jqueue.store.disk import RealDisk
 from jqueue.store.lock import QueueLock
 from jqueue.store.protocol import Transaction
+from jqueue.store.realdisk import RealDisk
 from jqueue.store.record import encode_line
 from tests.crash.mutations import contents_of, make_queue
 from tests.crash.workload import STATES, finish, logged, start, state_of, submit

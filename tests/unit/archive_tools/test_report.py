@@ -24,7 +24,7 @@ from jqueue.job.redaction import Redaction
 from jqueue.queue.core import QueueCore
 from jqueue.queue.running import log
 from jqueue.store.directory import DirectoryStore
-from jqueue.store.disk import QuietDisk
+from jqueue.store.realdisk import QuietDisk
 from tests.unit.archive_tools.jobs import Past, ended
 from tests.unit.archive_tools.test_pictures import RealClock
 from tests.unit.queue.making import begin, end

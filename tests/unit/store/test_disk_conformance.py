@@ -11,14 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jqueue.store import disk as disk_module
-from jqueue.store.disk import (
-    TEMP_NAME,
-    FileTooLarge,
-    NotRegular,
-    RealDisk,
-    make_root,
-)
+from jqueue.store import realdisk as disk_module
+from jqueue.store.disk import TEMP_NAME, FileTooLarge, NotRegular
+from jqueue.store.realdisk import RealDisk, make_root
 from jqueue.store.rewriting import Rewriter
 from tests.fakes import FakeDisk
 
@@ -543,14 +538,14 @@ def test_closed_disk_refuses(real):
 
 
 def test_replace_falls_back_to_rename_where_names_cannot_be_exchanged(real, monkeypatch):
-    monkeypatch.setattr("jqueue.store.disk._renameat2", None)
+    monkeypatch.setattr("jqueue.store.syscalls._renameat2", None)
     real.write_file("job-1", b"1", new=True)
     with pytest.raises(FileExistsError):
         real.write_file("job-1", b"2", new=True)
     real.write_file("job-1", b"3", new=False)
     assert tree(real) == {"job-1": b"3"}
     # The fallback is remembered: were the names exchanged again, this would be called.
-    monkeypatch.setattr("jqueue.store.disk._renameat2", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr("jqueue.store.syscalls._renameat2", lambda *_: pytest.fail("tried again"))
     real.write_file("job-1", b"4", new=False)
     assert tree(real) == {"job-1": b"4"}
 

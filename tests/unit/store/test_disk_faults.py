@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jqueue.store.disk import RealDisk, make_root
+from jqueue.store.realdisk import RealDisk, make_root
 from tests.fakes import Crash, FakeDisk, Faulty, every_crash, every_failure
 
 LIMIT = 1 << 20
@@ -657,7 +657,7 @@ def test_each_sync_reaches_the_file_or_directory_it_names(tmp_path, monkeypatch)
         disk.create("archive/job-1", b"")
         monkeypatch.setattr(os, "fdatasync", note("fdatasync"))
         monkeypatch.setattr(os, "fsync", note("fsync"))
-        monkeypatch.setattr("jqueue.store.disk._libc", Libc)
+        monkeypatch.setattr("jqueue.store.syscalls._libc", Libc)
         disk.sync_file("archive/job-1")
         disk.sync_dir("archive")
         disk.sync_dir()
@@ -685,7 +685,7 @@ def test_an_interrupted_syncfs_is_repeated_and_a_failed_one_raises(tmp_path, mon
             ctypes.set_errno(outcomes.pop(0))
             return -1
 
-    monkeypatch.setattr("jqueue.store.disk._libc", Libc)
+    monkeypatch.setattr("jqueue.store.syscalls._libc", Libc)
     with RealDisk(tmp_path) as disk, pytest.raises(OSError, match="Input/output"):
         disk.sync_all()
     assert outcomes == []
@@ -753,7 +753,7 @@ def test_threads_that_list_one_directory_each_see_all_of_it(tmp_path):
 
 
 def test_threads_that_evict_each_others_directories_write_to_the_right_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr("jqueue.store.disk.MAX_OPEN_DIRECTORIES", 2)
+    monkeypatch.setattr("jqueue.store.realdisk.MAX_OPEN_DIRECTORIES", 2)
     with RealDisk(tmp_path) as disk:
         for number in range(8):
             disk.mkdir(str(number))
