@@ -79,14 +79,14 @@ def recovered(settings: Settings) -> list[Row]:
 
         def stop_when_over() -> None:
             # Who goes on has no burial; a worker that comes meanwhile may deliver its result.
-            if all(one.burial is None for one in executions.values()):
+            if not any(one.is_ending for one in executions.values()):
                 owner.stop_now()
 
         owner.reactor.after_turn.append(stop_when_over)
         owner.reactor.call_later(LIMIT_S, owner.stop_now)
         queue.run_prepared(owner)
         rows = owner.recovered
-        left = {job for job, one in executions.items() if one.burial is not None}
+        left = {job for job, one in executions.items() if one.is_ending}
         for row in rows:
             row["after"] = _status_of(queue, row)
             row["over"] = row["job"] not in left

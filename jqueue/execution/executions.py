@@ -69,6 +69,13 @@ class Execution:
             named["pid"] = self.identity.pid
         return named
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether its processes are being ended: by itself, or with the worker that has it."""
+        return self.burial is not None or (
+            self.worker is not None and self.worker.burial is not None
+        )
+
     def stop_timers(self) -> None:
         """Call off its timeout, and the limit of its silence."""
         for timer in (self.timer, self.silence):

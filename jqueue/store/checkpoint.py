@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jqueue.errors import JQueueError
 from jqueue.store.index import INDEXED_TRANSACTIONS, make_index, write_index
+from jqueue.store.ledger import FULL_ERRNOS
 from jqueue.store.protocol import Transaction, new_transaction_id
 from jqueue.store.record import encode_line
 from jqueue.store.segment import JOURNAL, WATERMARK, segment_numbers, segment_path
@@ -136,7 +137,7 @@ class Checkpointer:
             if self.error is None:
                 _log.warning("checkpoint failed and will be repeated: %s", error)
             self.error = error
-            if self._journal.relieve():
+            if error.errno in FULL_ERRNOS and self._journal.relieve():
                 return
             with self._wake:
                 self._wake.wait_for(lambda: self._closing, RETRY_S)

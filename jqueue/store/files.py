@@ -34,6 +34,7 @@ class Files:
         self._evict = evict
         self._changed = threading.Condition()
         self._dirty: dict[int, Entry] = {}
+        self._found: set[int] = set()
         self._flags: dict[str, Any] = {}
         self._busy: set[int] = set()
         self._movable: set[int] = set()
@@ -65,8 +66,12 @@ class Files:
         self._dirty[job] = entry
 
     def note_found(self, job: int, entry: Entry) -> None:
-        """Learn at opening that the journal implies this file: it is written anew."""
+        """Learn at opening that the journal implies this file: it is written anew.
+
+        What is there may be of an owner before whose sync failed: its inode is not written again.
+        """
         self._dirty[job] = entry
+        self._found.add(job)
 
     def note_flags(self, values: dict[Any, Any]) -> None:
         """Learn at opening what the small files should hold; those that hold it are let alone."""
@@ -106,7 +111,10 @@ class Files:
             self._busy.add(job)
         done = False
         try:
+            if job in self._found:
+                rewriter = None
             self._place(job, entry, rewriter, movable=movable)
+            self._found.discard(job)
             done = True
         finally:
             with self._changed:

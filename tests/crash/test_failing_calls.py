@@ -7,6 +7,7 @@ import random
 import pytest
 
 from jqueue.errors import JQueueError, OutcomeUnknown
+from jqueue.job.change import JobSet
 from jqueue.store.protocol import Transaction
 from tests.crash.workload import (
     STATES,
@@ -143,3 +144,23 @@ def test_p9_what_cannot_be_read_for_want_of_memory_is_not_guessed(path):
     with pytest.raises(JQueueError):
         open_store(disk)
     assert state_of(open_store(disk)) == STATES[0]
+
+
+def test_p10_inodes_of_an_owner_before_are_not_written_into_again():
+    # Their sync may have failed: what is written there may be joined by what was lost.
+    disk = FakeDisk()
+    store = open_store(disk)
+    for job in (1, 2, 3):
+        store.commit(Transaction(f"tx-{job}", tuple(submit(job))))
+    store.files.write_all()
+    again = Faulty(disk.kill_state())
+    store = open_store(again)
+    store.checkpoint()
+    written = [name for name, path in again.calls if path.rpartition("/")[2].startswith("job-")]
+    assert written.count("replace") == 3
+    assert "swap" not in written
+    # Those written since are.
+    for job in (1, 2, 3):
+        store.commit(Transaction(f"set-{job}", (JobSet(job, {"process_id": 7}),)))
+    store.checkpoint()
+    assert [name for name, _ in again.calls].count("refill") == 2
