@@ -359,7 +359,7 @@ class FakeDisk(Disk):
     def crash_states(self, rng: random.Random, limit: int = 20) -> Iterator["FakeDisk"]:
         """Yield up to `limit` different disks that a power cut now may leave, extremes first.
 
-        For Hypothesis pass a drawn `st.randoms(use_true_random=False)`.
+        For Hypothesis draw the seed; for small disks `st.randoms(use_true_random=False)` will do.
         """
         seen: set[frozenset[tuple[str, bytes | None]]] = set()
         count = len(self._pending)
