@@ -136,7 +136,11 @@ def test_verify_beside_a_live_owner_under_load_finds_nothing_that_is_not_there(t
             thread.start()
         try:
             assert begun.wait(60)
-            seen = [f for _ in range(rounds) for f in verify(path) if f.level == "error"]
+            seen, done = [], 0
+            # However slow the machine is: it has been verified beside so many submissions.
+            while done < rounds or queue.status()["serial"] <= 100:
+                seen += [f for f in verify(path) if f.level == "error"]
+                done += 1
         finally:
             over.set()
             for thread in threads:
