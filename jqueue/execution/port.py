@@ -216,11 +216,9 @@ class Port:
             )
 
     def _finish_done(self, execution: Execution, following: Lock | None, result: Result) -> None:
-        runner, worker, error = self._runner, self._worker, result.error
+        runner, error = self._runner, result.error
         if error is None:
-            runner.endings.finished(execution)
-            worker.tell(["ok", execution.token])
-            runner.finished(worker, following)
+            self._kept(execution, following)
         elif isinstance(error, Refused):
             self._end(str(error))
         elif _is_of_the_disk(error):
@@ -235,6 +233,12 @@ class Port:
                 result=encode_error(f"its result can't be kept: {error}"),
             )
             runner.loop.begin(failure, partial(self._finish_done, execution, following))
+
+    def _kept(self, execution: Execution, following: Lock | None) -> None:
+        """The record of its end is durable: the worker is told, and goes on."""
+        self._runner.endings.finished(execution)
+        self._worker.tell(["ok", execution.token])
+        self._runner.finished(self._worker, following)
 
     def _ask_again(self, execution: Execution, error: JQueueError) -> None:
         """Later than at once: the disk won't be better in a moment."""
@@ -259,9 +263,7 @@ class Port:
         if result.error is None:
             text = "job %d is not begun in %s: %s"
             _log.warning(text, execution.job, self._worker.name, why, extra=execution.named)
-            self._runner.endings.finished(execution)
-            self._worker.tell(["ok", execution.token])
-            self._runner.finished(self._worker, following)
+            self._kept(execution, following)
         elif isinstance(result.error, Refused):
             self._end(str(result.error))
         else:

@@ -17,7 +17,7 @@ are arrays whose first member is the kind:
 
 `again` marks what was sent before on a connection that broke: its log entries may be there already.
 `following` is `[livelock, inode]`, held for the next execution: with `ok` the worker is idle, and a
-start may come along.  Version 1 had neither that, but said `idle` after `ok`, nor `decline`.
+start may come along.  In version 1 it said `idle` after `ok` instead, and could not decline.
 """
 
 from __future__ import annotations

@@ -51,12 +51,11 @@ def start(  # noqa: PLR0913  # all that recovery must find in the record of the 
 ) -> Decide:
     """Start an opcode; the answer is its document's state before, the record's LSN is the token.
 
-    `worker` names the process that executes it, with a `pid` unless it is a claimant's; `retries`,
-    `timeout_s` are
-    the unit's defaults, the opcode's own have the first word.  Raises Refused unless it is the
-    job's next opcode, queued (or waiting for the locks that it now gets), not before its time, with
-    its dependencies met, in a queue that isn't paused.  The backoff of a failed attempt is the
-    scheduler's affair, who counts it on a clock that nobody can set.
+    `worker` names the process that executes it, with a `pid` unless it is a claimant's; `retries`
+    and `timeout_s` are the unit's defaults, the opcode's own have the first word.  Raises Refused
+    unless it is the job's next opcode, queued (or waiting for the locks that it now gets), not
+    before its time, with its dependencies met, in a queue that isn't paused.  The backoff of a
+    failed attempt is the scheduler's affair, who counts it on a clock that nobody can set.
     """
 
     def decide(layer: Layer) -> Reply:

@@ -65,7 +65,7 @@ class Damage:
             raise _Unharmed(f"the document of job {job} is known, or its file is gone")
         if type(value) is not bytes:
             return _set_aside(job, reason)
-        # What exactly it was can't be read any more, only that it had begun.
+        # What exactly it was can't be read any more, only whether it had begun.
         likely = _BEGUN if has_begun(value) else (JobStatus.QUEUED,)
         was = next((str(one) for one in likely if layer.find(f"count/{one}")), None)
         named = [

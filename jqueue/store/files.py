@@ -7,6 +7,7 @@ Nothing here is synced until `sync`; until then the journal keeps the segments t
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -131,7 +132,7 @@ class Files:
         failed: OSError | None = None
         # All at once: each pack that held some is written anew once.
         self._packer.drop(self._gone())
-        with Rewriter(self._disk) as rewriter:
+        with contextlib.closing(Rewriter(self._disk)) as rewriter:
             for job in self.dirty:
                 try:
                     self.write(job, rewriter)

@@ -7,8 +7,6 @@ then steps over one by one whenever it makes a file: 300 to 600 µs each instead
 from __future__ import annotations
 
 import contextlib
-from types import TracebackType
-from typing import Self
 
 from jqueue.store.disk import Disk, temp_path
 
@@ -60,16 +58,3 @@ class Rewriter:
         if self._spare is not None:
             self._remove(self._spare)
             self._spare = None
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()

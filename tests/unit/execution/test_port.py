@@ -1,6 +1,7 @@
 """The worker protocol, row by row, on a memory store: the table of DESIGN section 8."""
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -340,7 +341,8 @@ def test_cancel_that_overtakes_the_answer_of_a_start_still_ends_it(house):
 def test_worker_that_is_being_canceled_has_its_grace_from_the_next_owner_too(house):
     job, token = house.running()
     ask(house.store, cancel(job, now=1, kill=True))
-    house.process.send_signal(19)  # as if it needed a while: it takes no SIGTERM
+    house.process.send_signal(signal.SIGSTOP)  # as if it needed a while: it takes no SIGTERM
+    os.waitpid(house.process.pid, os.WUNTRACED)  # not before it has stopped
     house.open()
     assert [one["fate"] for one in recover(house.runner)] == ["kill"]
     assert house.hello(house.held[0], job, 0, token) == [["cancel", token]]

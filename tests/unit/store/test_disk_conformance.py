@@ -260,7 +260,7 @@ def test_refilled_file_holds_exactly_the_new_data(disk):
 
 def test_rewriter_writes_whole_files_and_leaves_nothing_else(disk):
     disk.create("job-1", b"1")
-    with Rewriter(disk) as rewriter:
+    with contextlib.closing(Rewriter(disk)) as rewriter:
         for name in ("job-1", "job-2", "job-1", "job-2", "job-3"):
             rewriter.write(name, b"new " + name.encode())
     assert tree(disk) == {name: b"new " + name.encode() for name in ("job-1", "job-2", "job-3")}
@@ -589,7 +589,7 @@ def test_file_that_somebody_else_has_is_not_refilled(real, tmp_path):
 def test_who_opens_a_file_before_it_is_replaced_reads_it_whole(real, tmp_path):
     for name in ("job-1", "job-2"):
         real.create(name, b"old " + name.encode())
-    with Rewriter(real) as rewriter, open(tmp_path / "job-1", "rb") as reader:
+    with contextlib.closing(Rewriter(real)) as rewriter, open(tmp_path / "job-1", "rb") as reader:
         rewriter.write("job-1", b"new job-1")
         rewriter.write("job-2", b"new job-2")
         assert reader.read() == b"old job-1"
