@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jqueue.daemon.calls import Lost, NoOwner
-from jqueue.daemon.reaching import RETRY_FIRST_S, Reach
+from jqueue.daemon.reaching import NOTHING_MORE, RETRY_FIRST_S, Reach
 from jqueue.errors import QueueFailed
 from jqueue.execution.claim import OpClaim
 from jqueue.store import livelock
@@ -74,7 +74,8 @@ class _Hand:
         self._reach = reach
 
     def claim_log(self, job: int, op: int, token: int, entries: list[Any]) -> None:
-        self._say("claim_log", job=job, op=op, token=token, entries=entries)
+        said = {"job": job, "op": op, "token": token, "entries": entries}
+        self._say("claim_log", repeated={"again": True}, **said)
 
     def claim_progress(self, job: int, op: int, token: int, value: Any) -> None:
         self._say("claim_progress", job=job, op=op, token=token, value=value)
@@ -95,5 +96,9 @@ class _Hand:
     def claim_release(self, job: int, op: int, token: int) -> None:
         self._say("claim_release", job=job, op=op, token=token)
 
-    def _say(self, method: str, **args: Any) -> None:
-        self._reach.write(method, lambda _answer: None, repeatable=True, **args)
+    def _say(self, method: str, *, repeated: Mapping[str, Any] = NOTHING_MORE, **args: Any) -> None:
+        self._reach.write(method, _nothing, repeatable=True, repeated=repeated, **args)
+
+
+def _nothing(_answer: Any) -> None:
+    """What there is to say is durable: that is all."""

@@ -293,9 +293,11 @@ class JobQueue(QueueCore):
         if op.get("token") == token and op.get("status") in EXECUTING:
             self.ask(interrupted(job, at, token, now=self.clock.now_ns(), counted=False))
 
-    def claim_log(self, job: int, op: int, token: int, entries: list[Any]) -> None:
-        """Add log entries, for a claim."""
-        self.ask(log(job, op, token, entries))
+    def claim_log(
+        self, job: int, op: int, token: int, entries: list[Any], *, again: bool = False
+    ) -> None:
+        """Add log entries, for a claim; what was said before is not added `again`."""
+        self.ask(log(job, op, token, entries, again=again))
 
     def claim_progress(self, job: int, op: int, token: int, value: Any) -> None:
         """Record progress, for a claim."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from jqueue.daemon.calls import Lost, NoOwner, Wire
@@ -30,6 +31,7 @@ RETRY_MAX_S: Final = 0.25
 """Between two tries of socket and lock."""
 LOOK_ALONE_S: Final = 5.0
 """Without an owner something is looked for as often, if nothing appears in the directory."""
+NOTHING_MORE: Final[Mapping[str, Any]] = MappingProxyType({})
 _CREATING: Final = frozenset({"submit", "submit_many", "drain", "pause"})
 """Verbs that mean something to a queue that isn't there yet."""
 
@@ -63,11 +65,18 @@ class Reach:
         return self._wire.call(method, args)
 
     def write(
-        self, method: str, shape: Callable[[Any], T], *, repeatable: bool = False, **args: Any
+        self,
+        method: str,
+        shape: Callable[[Any], T],
+        *,
+        repeatable: bool = False,
+        repeated: Mapping[str, Any] = NOTHING_MORE,
+        **args: Any,
     ) -> T:
         """Ask the owner, or become it for this one verb.
 
         `repeatable`: asked again it changes nothing more, so a connection that broke is no matter.
+        `repeated` are further arguments of what is asked again.
         """
         end_s = time.monotonic() + self.timeout_s
         delay_s = RETRY_FIRST_S
@@ -83,6 +92,7 @@ class Reach:
                         f" whether {method} happened is not known, look before you repeat it",
                         path=self.path,
                     ) from error
+                args |= repeated
             try:
                 done: T = self._write_alone(method, args)
                 return done

@@ -24,10 +24,11 @@ from jqueue.daemon.idling import Idling
 from jqueue.daemon.reactor import Reactor
 from jqueue.daemon.streams import Stream, job_pieces
 from jqueue.daemon.watching import MAX_WATCHED, Watching
-from jqueue.errors import InvalidJob, JQueueError, MalformedQuery
+from jqueue.errors import InvalidJob, JQueueError, MalformedQuery, Refused
 from jqueue.execution.claims import Claims
 from jqueue.execution.executions import ClaimAnswer, Lock
 from jqueue.execution.explaining import explain
+from jqueue.execution.loop import Result
 from jqueue.execution.overview import overview
 from jqueue.execution.runner import Runner
 from jqueue.job.ids import parse_job_id
@@ -288,8 +289,16 @@ class Verbs:
         call.connection.claims.add(request)
         request.settled = lambda: call.connection.claims.discard(request)
 
-    def do_claim_log(self, call: Call, job: int, op: int, token: int, entries: list[Any]) -> None:
-        call.begin(log(job, op, token, entries))
+    def do_claim_log(
+        self,
+        call: Call,
+        job: int,
+        op: int,
+        token: int,
+        entries: list[Any],
+        again: bool = False,
+    ) -> None:
+        call.begin(log(job, op, token, entries, again=bool(again)))
 
     def do_claim_progress(self, call: Call, job: int, op: int, token: int, value: Any) -> None:
         call.begin(progress(job, op, token, value))
@@ -335,7 +344,16 @@ class Verbs:
         call.begin(decide, lambda _: self.claims.done(job, token))
 
     def do_claim_release(self, call: Call, job: int, op: int, token: int) -> None:
-        call.begin(requeue(job, op, token), lambda _: self.claims.done(job, token))
+        def then(result: Result) -> None:
+            # What is over already is given back no more: then there is nothing to say.
+            if result.error is None:
+                self.claims.done(job, token)
+            if result.error is None or isinstance(result.error, Refused):
+                call.answer(None)
+            else:
+                call.fail(result.error)
+
+        self.reactor.begin(requeue(parse_job_id(job), op, token), then)
 
 
 def _limit_s(timeout_s: float | None) -> float | None:

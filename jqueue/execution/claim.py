@@ -21,7 +21,7 @@ class Hand(Protocol):
     """The way from a claim to its queue; each call returns once it is durable."""
 
     def claim_log(self, job: int, op: int, token: int, entries: list[Any]) -> None:
-        """Add log entries."""
+        """Add log entries, once."""
 
     def claim_progress(self, job: int, op: int, token: int, value: Any) -> None:
         """Record progress."""

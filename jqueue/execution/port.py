@@ -18,7 +18,6 @@ from jqueue.execution.loop import Result
 from jqueue.execution.runner import Runner
 from jqueue.execution.wire import ADOPTED_VERSIONS, WORKER_VERSION
 from jqueue.job.failure import encode_error
-from jqueue.job.log import Log
 from jqueue.job.status import JobStatus
 from jqueue.queue.children import submit_children
 from jqueue.queue.finishing import finish
@@ -100,9 +99,7 @@ class Port:
         execution = self._current(token)
         if execution is None:
             return
-        if again:
-            entries = self._not_there(execution, entries)
-        decide = log(execution.job, execution.op_index, token, entries)
+        decide = log(execution.job, execution.op_index, token, entries, again=bool(again))
         self._runner.loop.begin(decide, partial(self._log_done, number))
 
     def _log_done(self, number: int, result: Result) -> None:
@@ -112,15 +109,6 @@ class Port:
             self._end(str(result.error))
         else:
             self._worker.tell(["unlogged", number])
-
-    def _not_there(self, execution: Execution, entries: list[Any]) -> list[Any]:
-        """Return those of the entries, sent once before, that did not arrive."""
-        entry = self._runner.store.find(execution.job)
-        if entry is None or entry.document is None:
-            return entries
-        known = Log.of(entry.document["ops"][execution.op_index].get("log")).flatten()
-        there = [tuple_of(one[1:]) for one in known]
-        return [one for one in entries if tuple_of(one) not in there]
 
     def _progress(self, token: int, value: Any) -> None:
         execution = self._current(token)
@@ -185,11 +173,9 @@ class Port:
         if following is not None and (lock := self._held(*following)) is None:
             return
         job, at = execution.job, execution.op_index
-        if again:
-            entries = self._not_there(execution, entries)
         if entries:
             done = partial(self._last_log_done, execution)
-            runner.loop.begin(log(job, at, token, entries), done)
+            runner.loop.begin(log(job, at, token, entries, again=bool(again)), done)
         decide = finish(
             job,
             at,
@@ -390,11 +376,6 @@ def deny(runner: Runner, worker: Worker, execution: Execution) -> None:
     runner.crew.condemn(
         worker, f"it never began opcode {execution.op_index} of job {execution.job}"
     )
-
-
-def tuple_of(value: Any) -> Any:
-    """Return lists as tuples, for comparing."""
-    return tuple(tuple_of(one) for one in value) if isinstance(value, list) else repr(value)
 
 
 def _is_of_the_disk(error: JQueueError) -> bool:

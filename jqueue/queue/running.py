@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jqueue.errors import JobNotFound, Refused
+from jqueue.job import jsonio
 from jqueue.job.change import Change, Document, Logged, OpSet, Started
 from jqueue.job.dependency import Verdict
 from jqueue.job.document import timestamp
@@ -126,21 +127,36 @@ def running(layer: Layer, job: int, op_index: int, token: int) -> Document:
     return document
 
 
-def log(job: int, op_index: int, token: int, entries: Sequence[Sequence[Any]]) -> Decide:
+def log(
+    job: int,
+    op_index: int,
+    token: int,
+    entries: Sequence[Sequence[Any]],
+    *,
+    again: bool = False,
+) -> Decide:
     """Add `[[s, us], type, message]` entries to an opcode's log; they get the job's next serials.
 
-    The answer is the serial of the last one.  Raises Refused unless it runs under `token`, or did
-    until its cancellation.
+    `again`: they were sent before, and those that are in the log already are left out.  The answer
+    is the serial of the last one.  Raises Refused unless it runs under `token`, or did until its
+    cancellation.
     """
 
     def decide(layer: Layer) -> Reply:
         document = executing(layer, job, op_index, token)
-        numbered = number_entries(document, entries)
+        known = document["ops"][op_index].get("log") if again else None
+        numbered = number_entries(document, _not_in(known, entries) if known else entries)
         if not numbered:
             raise Answered(last_log_serial(document))
         return reply([Logged(job, op_index, numbered)], numbered[-1][0])
 
     return decide
+
+
+def _not_in(known: Any, entries: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+    """Return those of the entries that the log doesn't hold: each has a time of its own."""
+    there = {jsonio.dumps(entry[1:]) for entry in Log.of(known)}
+    return [entry for entry in entries if jsonio.dumps(entry) not in there]
 
 
 def number_entries(document: Document, entries: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -18,6 +18,7 @@ from jqueue import (
     connect,
     logical_unit,
 )
+from jqueue.daemon.calls import Lost
 from jqueue.errors import Refused
 from jqueue.queue.answer import ask
 from jqueue.queue.running import start
@@ -195,6 +196,37 @@ def test_claims_over_the_socket(queue):
             claim.finish(5)
         assert client.wait(1, 10).ops[0].result == 5
         assert client.claim(timeout_s=0.05) is None
+
+
+# A repeated message doubled its line in the log, a repeated release raised an error.
+def test_what_a_claimant_says_again_because_the_answer_was_lost_counts_once(queue):
+    queue.listen()
+    queue.submit([{"OP_ID": "OP_MINE"}])
+    with connect(queue.path) as client:
+        call, lost = client._reach._wire.call, []
+
+        def call_and_lose(method, args):
+            answer = call(method, args)
+            if method.startswith("claim_") and method not in lost:
+                lost.append(method)
+                raise Lost("the answer")
+            return answer
+
+        client._reach._wire.call = call_and_lose
+        with client.claim() as claim:
+            claim.feedback("once")
+        assert lost == ["claim_log", "claim_release"]
+        op = client.job(1).ops[0]
+        assert ([entry[3] for entry in op.log], op.status, op.attempts) == (["once"], "queued", 0)
+
+
+def test_claim_of_what_was_canceled_is_given_back_in_silence(queue):
+    queue.listen()
+    queue.submit([{"OP_ID": "OP_MINE"}])
+    with connect(queue.path) as client:
+        with client.claim():
+            assert client.cancel(1, kill=True)
+        assert client.wait(1, 30).status == "canceled"
 
 
 def test_claimant_that_vanishes_is_an_interruption(queue):

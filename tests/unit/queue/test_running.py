@@ -133,6 +133,18 @@ def test_log_serials_count_across_the_opcodes_of_a_job():
     assert queue.ask(log(1, 1, second, [])) == 3
 
 
+def test_log_entries_that_are_sent_again_are_told_apart_in_journal_order():
+    queue, token = one_running()
+    first, second = [NOON_STAMP, "message", "x"], [NOON_STAMP, "message", ["y"]]
+    # Not durable yet: what is sent again meanwhile must not be taken for new.
+    pending = queue.store.begin(log(1, 0, token, [first]))
+    again = queue.store.begin(log(1, 0, token, [first, second], again=True))
+    queue.store.flush()
+    assert [ticket.wait().lsn for ticket in (pending, again)] == [token + 1, token + 2]
+    assert queue.ask(log(1, 0, token, [first, second], again=True)) == 2
+    assert [entry[3] for entry in op_of(queue, 1)["log"]] == ["x", ["y"]]
+
+
 def test_progress_replaces_what_was_said_before():
     queue, token = one_running()
     queue.ask(progress(1, 0, token, {"done": 1}))
