@@ -2,13 +2,15 @@
 
 A claim is known by its livelock, which the claimant holds before it asks: the same livelock again
 gets the same opcode.  Its process is never signaled; when its connection is gone the opcode is
-judged as soon as the livelock is free.
+judged as soon as the livelock is free.  One that keeps its connection, and yet lets go of its
+livelock without a word, is found by a look at all livelocks from time to time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from jqueue.errors import JQueueError, Refused
 from jqueue.execution.executions import ClaimAnswer, Execution, Lock
@@ -16,8 +18,12 @@ from jqueue.execution.loop import Result, Timer
 from jqueue.execution.runner import Runner
 from jqueue.execution.scheduler import Pick
 from jqueue.job.change import Document
+from jqueue.store import livelock
 
 Answer = Callable[[ClaimAnswer | JQueueError], None]
+
+LOOK_S: Final = 5.0
+"""So often the livelocks of granted claims are looked at, while there are any."""
 
 
 class Request:
@@ -34,6 +40,8 @@ class Request:
         self.execution: Execution | None = None
         self.answered: ClaimAnswer | None = None
         self.gone = False
+        self.dropped = False
+        """Whether the last look found its livelock free."""
         self.settled: Callable[[], None] = lambda: None
         """Called when it is over, with or without an opcode."""
 
@@ -45,6 +53,7 @@ class Claims:
         self._runner = runner
         self._waiting: dict[str, Request] = {}
         self._granted: dict[str, Request] = {}
+        self._next_look: Timer | None = None
         runner.claimants = self._serve
         runner.forgotten = self._forget
 
@@ -95,6 +104,7 @@ class Claims:
         return None
 
     def _give_up(self, request: Request) -> None:
+        request.timer = None
         if self._waiting.get(request.lock.name) is request:
             del self._waiting[request.lock.name]
             request.settled()
@@ -111,8 +121,6 @@ class Claims:
                     self._arm(request)
                 continue
             del self._waiting[request.lock.name]
-            if request.timer is not None:
-                request.timer.cancel()
             self._start(request, pick)
         return bool(self._waiting)
 
@@ -144,6 +152,10 @@ class Claims:
                 request.settled()
                 request.answer(result.error)
             return
+        if request.timer is not None:
+            request.timer.cancel()
+        if self._next_look is None:
+            self._next_look = runner.loop.call_later(LOOK_S, self._look)
         document: Document = result.answer
         execution.token = result.lsn
         attempt = document["ops"][execution.op_index].get("attempts", 0) + 1
@@ -165,6 +177,25 @@ class Claims:
                 request.timer.cancel()
         elif request.answered is not None:
             self._bury(request)
+
+    def _look(self) -> None:
+        """Judge whose livelock is free twice in a row: a last word had the time to arrive."""
+        for request in list(self._granted.values()):
+            if request.answered is None:
+                continue
+            free = self._is_free(request.lock)
+            if free and request.dropped:
+                self._bury(request)
+            request.dropped = free
+        again = self._runner.loop.call_later
+        self._next_look = again(LOOK_S, self._look) if self._granted else None
+
+    def _is_free(self, lock: Lock) -> bool:
+        try:
+            return livelock.is_free(self._runner.queue_fd, lock.name, inode=lock.inode)
+        except OSError:
+            # It can't be told now: the next look may.
+            return False
 
     def _bury(self, request: Request) -> None:
         """Judge it once its livelock is free, unless it is finished before."""

@@ -8,6 +8,20 @@ from jqueue.execution.loop import Result
 from jqueue.queue.answer import Answered, answer_of
 
 
+class HandTimer:
+    """Fires when the test calls it, unless it was called off."""
+
+    def __init__(self, call):
+        self.call = call
+
+    def __call__(self):
+        if self.call is not None:
+            self.call()
+
+    def cancel(self):
+        self.call = None
+
+
 class HandLoop:
     """A loop that turns when the test says so, and whose appends can be made to fail."""
 
@@ -47,11 +61,8 @@ class HandLoop:
         return Result(answer_of(committed), committed.lsn)
 
     def call_later(self, delay_s, call):
-        self.later.append(call)
-        return self
-
-    def cancel(self):
-        pass
+        self.later.append(HandTimer(call))
+        return self.later[-1]
 
     def call_threadsafe(self, call):
         self.soon.append(call)

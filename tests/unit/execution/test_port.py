@@ -635,11 +635,11 @@ def test_worker_of_an_owner_before_ends_what_it_has_and_gets_nothing_new(house):
 # Claims
 
 
-def claim(house, lock):
+def claim(house, lock, timeout_s=0):
     """Ask for an opcode under this livelock; returns where the answers come, and the request."""
     answers = []
     place = Lock(lock.name, lock.inode)
-    request = house.claims.request(place, None, 0, answers.append)
+    request = house.claims.request(place, None, timeout_s, answers.append)
     return answers, request
 
 
@@ -695,6 +695,38 @@ def test_time_of_a_claim_goes_on_under_the_next_owner(house):
     house.free(lock)
     house.until("error", job)
     assert "exceeded its time of 0.5 s" in house.op(job)["result"][1][0]
+
+
+# A claim whose job was canceled at this moment waited for ever, whatever its limit.
+def test_claim_whose_start_was_refused_waits_on_until_its_time_is_over(house):
+    answers, _ = claim(house, house.lock(), timeout_s=9.0)
+    house.loop.turn()
+    job = ask(house.store, submit_one([{"OP_ID": "OP_PORT_TEST"}], Terms(1)))
+    # Another thread cancels; the loop does not know yet.
+    house.store.begin(cancel(job, now=1))
+    house.loop.turn()
+    assert (answers, house.op(job)["status"]) == ([], "canceled")
+    for timer in house.loop.later:
+        timer()
+    assert [one.document for one in answers] == [None]
+
+
+# Its opcode ran on in the records until the owner was started anew.
+def test_claimant_that_lets_go_of_its_livelock_and_keeps_its_connection_is_missed(house):
+    jobs = house.submit(), house.submit()
+    locks = house.lock(), house.lock()
+    for lock in locks:
+        claim(house, lock)
+        house.loop.turn()
+    house.free(locks[0])
+    [look] = house.loop.later
+    look()
+    house.loop.turn()
+    assert [house.op(job)["status"] for job in jobs] == ["running", "running"]
+    house.loop.later.pop()()
+    house.loop.turn()
+    assert [house.op(job)["status"] for job in jobs] == ["queued", "running"]
+    assert house.op(jobs[0])["interruptions"] == 1
 
 
 # Explain: what the owner knows beyond the queue itself
