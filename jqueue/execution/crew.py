@@ -179,6 +179,8 @@ class Crew:
     def close(self) -> None:
         """Let go: what they run goes on by itself, for the next owner to adopt."""
         for worker in self.workers:
+            if worker.burial is not None:
+                worker.burial.stop()
             if worker.pidfd >= 0:
                 self.loop.unwatch(worker.pidfd)
                 os.close(worker.pidfd)

@@ -164,10 +164,11 @@ class Endings:
             return
         execution.timeout_s = limit
         execution.timer = self.loop.call_later(
-            max(limit - spent_s, 0.0), lambda: self._time_is_over(execution)
+            max(limit - spent_s, 0.0), lambda: self.time_is_over(execution)
         )
 
-    def _time_is_over(self, execution: Execution) -> None:
+    def time_is_over(self, execution: Execution) -> None:
+        """End it, unless it has ended."""
         execution.timer = None
         if self.executions.get(execution.job) is execution and not execution.ended:
             _log.warning(
@@ -179,6 +180,13 @@ class Endings:
             )
             execution.timed_out = True
             self.end(execution, "its opcode exceeded its time", grace_s=self.options.kill_grace_s)
+
+    def close(self) -> None:
+        """Let go: who owns the queue next looks after all of them."""
+        for execution in self.executions.values():
+            execution.stop_timers()
+            if execution.burial is not None:
+                execution.burial.stop()
 
     def end_all(self) -> None:
         """End all executions now; their opcodes are queued again, uncounted."""

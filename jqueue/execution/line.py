@@ -285,8 +285,10 @@ class WorkerLine:
         timer.start()
 
     def _on_submitted(self, message: list[Any]) -> None:
-        _, answers = self._calls.pop(message[1])
-        answers.put(message)
+        call = self._calls.pop(message[1], None)
+        # What was sent again on another connection may be answered twice.
+        if call is not None:
+            call[1].put(message)
 
     _on_refused = _on_submitted
 

@@ -137,11 +137,14 @@ class Port:
                 check=runner.check,
             )
         except InvalidJob as error:
-            self._submit_done(call, Result(error=error))
+            self._submit_done(execution, call, Result(error=error))
             return
-        runner.loop.begin_submission(decide, partial(self._submit_done, call))
+        runner.loop.begin_submission(decide, partial(self._submit_done, execution, call))
 
-    def _submit_done(self, call: str, result: Result) -> None:
+    def _submit_done(self, execution: Execution, call: str, result: Result) -> None:
+        if self._worker.execution is not execution:
+            # It waited for room, came again on another connection, and was answered there.
+            return
         error = result.error
         if error is None:
             self._worker.tell(["submitted", call, [list(entry) for entry in result.answer]])
@@ -355,6 +358,8 @@ def _resume(runner: Runner, worker: Worker, named: tuple[int, int, int], lock: L
             execution.silence = None
         if runner.endings.is_canceling(execution):
             runner.endings.kill(job)
+        elif execution.timed_out:
+            runner.endings.time_is_over(execution)
         return
     entry = runner.store.find(job)
     ops = [] if entry is None or entry.document is None else entry.document["ops"]

@@ -13,13 +13,17 @@ on and is lost afterwards is counted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, TypeGuard
 
 from jqueue.execution.burial import Burial
 from jqueue.execution.dispatch import unsettled
 from jqueue.execution.executions import Execution, Lock
+from jqueue.execution.loop import Loop
 from jqueue.execution.runner import Runner
 from jqueue.job.interruption import Interruption, is_unresolved, status_after
 from jqueue.job.status import JobStatus
@@ -30,6 +34,36 @@ from jqueue.store.processes import Identity, boot_id, session_members
 from jqueue.store.protocol import Snapshot
 
 _log = logging.getLogger(__name__)
+
+
+class Vigil:
+    """Until a worker of an owner before says hello: its death is noticed at once, silence later."""
+
+    def __init__(
+        self, loop: Loop, identity: Identity, silence_s: float, end: Callable[[str], None]
+    ) -> None:
+        self._loop = loop
+        self._end = end
+        self._timer = loop.call_later(silence_s, partial(end, "its worker is silent"))
+        self._pidfd: int | None = None
+        with contextlib.suppress(ProcessLookupError):
+            self._pidfd = os.pidfd_open(identity.pid)
+            loop.watch(self._pidfd, self._died)
+        # Looked at only now: the descriptor holds on to whoever has the pid.
+        if not identity.is_alive():
+            loop.call_threadsafe(self._died)
+
+    def _died(self) -> None:
+        self.cancel()
+        self._end("its worker has died")
+
+    def cancel(self) -> None:
+        """It is here, or nothing is left of it."""
+        self._timer.cancel()
+        if self._pidfd is not None:
+            self._loop.unwatch(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
 
 
 class Found(NamedTuple):
@@ -162,8 +196,12 @@ def _recover(runner: Runner, found: Found) -> None:
     execution.kind = str(given.get("OP_ID", "")) if isinstance(given, dict) else ""
     runner.endings.executions[found.job] = execution
     if found.fate == "adopt":
-        execution.silence = runner.loop.call_later(
-            runner.options.silence_s, lambda: runner.endings.end(execution, "its worker is silent")
+        assert found.identity is not None
+        execution.silence = Vigil(
+            runner.loop,
+            found.identity,
+            runner.options.silence_s,
+            partial(runner.endings.end, execution),
         )
     else:
         grace_s = runner.options.kill_grace_s if found.fate == "kill" else None

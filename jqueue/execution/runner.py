@@ -312,6 +312,7 @@ class Runner:
         self.dispatcher.unlisten(self._on_batch)
         self.loop.unwatch(self._steps.fd)
         self._steps.close()
+        self.endings.close()
         self.crew.close()
 
     def timeout_of(self, kind: str) -> float | None:

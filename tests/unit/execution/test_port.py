@@ -142,6 +142,16 @@ def house(tmp_path):
     made.close()
 
 
+@pytest.fixture
+def stubborn_house(tmp_path):
+    """Its process heeds no SIGTERM: a mask of signals is inherited."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    made = House(tmp_path)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    yield made
+    made.close()
+
+
 def finish(token, ok=True, result=None, children=None, again=False, following=None):
     message = "finish", token, [], ok, result, children, "report", again
     return message if following is None else (*message, [following.name, following.inode])
@@ -419,6 +429,30 @@ def test_submission_in_mid_execution_gets_its_first_answer_again(house):
     assert house.op(job)["status"] == "running"
 
 
+# While there was no room a submission came twice; its second answer ended the worker.
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_submission_that_is_answered_twice_harms_nobody(house, goes_on):
+    _, token = house.running()
+    other, held = house.submit(), house.lock()
+    waiting = []
+    house.loop.begin_submission = lambda *submission: waiting.append(submission)
+    for _ in range(2):
+        assert house.say("submit", token, "1", [[{"OP_ID": "OP_PORT_TEST"}]]) == []
+    first, second = waiting
+    house.loop.begin(*first)
+    if goes_on:
+        house.loop.turn()
+        house.say(*finish(token, following=held))
+        assert house.op(other)["status"] == "running"
+        house.channel.take()
+    house.loop.begin(*second)
+    house.loop.turn()
+    answer = ["submitted", "1", [[True, 3]]]
+    assert house.channel.take() == ([] if goes_on else [answer, answer])
+    assert [worker.condemned for worker in house.runner.crew.workers] == [None]
+    assert house.store.find("serial") == 3
+
+
 def test_log_entries_that_arrived_before_are_not_doubled(house):
     job, token = house.running()
     entries = [[[1, 2], "message", "a"], [[1, 3], "message", "b"]]
@@ -494,6 +528,35 @@ def test_worker_that_is_lost_after_its_adoption_is_an_interruption_that_counts(h
     house.until("queued", job)
     assert (house.op(job)["attempts"], house.op(job)["interruptions"]) == (1, 1)
     assert house.process.poll() is not None
+
+
+# A worker that came back after its time was over went on for ever, if it heeded no SIGTERM.
+def test_worker_that_says_hello_after_its_time_was_over_is_still_ended(stubborn_house):
+    house = stubborn_house
+    house.hello(house.lock())
+    job = house.submit(timeout_s=0.5)
+    [start] = house.channel.take()
+    house.open()
+    recover(house.runner)
+    _, over = house.loop.later
+    over()
+    house.hello(house.held[0], job, 0, start[3])
+    assert "its opcode exceeded its time" in [one.condemned for one in house.runner.crew.workers]
+    house.free(house.held[0])
+    house.loop.later.pop()()
+    house.until("error", job)
+    assert "exceeded its time of 0.5 s" in house.op(job)["result"][1][0]
+
+
+# It was missed only when it had been silent for a minute, its locks held so long.
+def test_worker_that_dies_before_its_hello_to_the_next_owner_is_missed_at_once(house):
+    job, _ = house.running()
+    house.open()
+    recover(house.runner)
+    house.free(house.held[0])
+    house.process.kill()
+    house.until("queued", job)
+    assert house.op(job)["interruptions"] == 1
 
 
 def test_finish_that_was_kept_by_the_owner_before_is_answered_by_the_next(house):
