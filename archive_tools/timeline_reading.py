@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+from archive_tools.progress import Advance, unseen
 from archive_tools.reading import Read, Sought, worked
 from archive_tools.timeline import Attempt, Attempts, Phase, Spans, seconds, worker_of
 from jqueue.errors import JQueueError
@@ -22,23 +23,36 @@ from jqueue.store.segment import JOURNAL, read_segment, segment_numbers
 Key = tuple[int, int]
 
 
-def collect(queue: OfflineQueue, jobs: Iterable[Sought], choice: Choice | None = None) -> Spans:
+def collect(
+    queue: OfflineQueue,
+    jobs: Iterable[Sought],
+    choice: Choice | None = None,
+    advance: Advance = unseen,
+) -> Spans:
     """Return what these jobs did, as far as they are chosen, read with all processors.  P13."""
     spans = Spans()
     for part in worked(queue, jobs, partial(_collect_chunk, choice or Choice())):
-        spans.merge(part)
+        spans.merge(part.spans)
+        advance(part.looked)
     spans.settle(attempts_of(queue, {document["id"] for document in spans.repeated}))
     return spans
 
 
-def _collect_chunk(choice: Choice, reads: Iterator[Read]) -> list[Spans]:
+class _Part(NamedTuple):
+    spans: Spans
+    looked: int
+
+
+def _collect_chunk(choice: Choice, reads: Iterator[Read]) -> list[_Part]:
     spans = Spans()
+    looked = 0
     for read in reads:
+        looked += 1
         if read.document is None:
             spans.unreadable += 1
         elif not choice.given or choice.matches(Job(read.document, archived=read.archived)):
             spans.add(read.document)
-    return [spans]
+    return [_Part(spans, looked)]
 
 
 def attempts_of(queue: OfflineQueue, jobs: Collection[int]) -> Attempts:

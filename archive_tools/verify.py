@@ -22,10 +22,12 @@ from archive_tools.check_names import (
 )
 from archive_tools.findings import Finding, found
 from archive_tools.parallel import in_chunks
+from archive_tools.progress import Advance, unseen
 from jqueue.errors import FormatTooNew, JQueueError, QueueCorrupt, QueueFailed
 from jqueue.job.ids import JobId, job_file_name, parse_job_file_name
 from jqueue.job.state import Entry
 from jqueue.store import opening
+from jqueue.store.disk import Disk
 from jqueue.store.index import INDEX, claim_order
 from jqueue.store.lock import is_owned
 from jqueue.store.packed import DamagedPack, Packs, pack_path
@@ -36,11 +38,18 @@ Place = tuple[str, int, bool]
 """Path, job, archived."""
 
 
-def verify(path: Path, *, owned: bool | None = None, any_version: bool = False) -> list[Finding]:
+def verify(
+    path: Path,
+    *,
+    owned: bool | None = None,
+    any_version: bool = False,
+    advance: Advance = unseen,
+) -> list[Finding]:
     """Return every finding; an empty list is a healthy queue.  Changes nothing.
 
     `owned` says whether another process changes it meanwhile; None: look who holds the lock.  A
     wrong version is the only finding, unless the caller takes it for damage: `any_version`.
+    `advance` is told of every so many job files.
 
     Raises QueueFailed if there is no directory to read.
     """
@@ -54,12 +63,29 @@ def verify(path: Path, *, owned: bool | None = None, any_version: bool = False) 
             wrong = [found("format", "version", str(error))]
             if not any_version:
                 return wrong
-        return wrong + _Verification(disk, owned=owned).run()
+        return wrong + _Verification(disk, owned=owned, advance=advance).run()
+
+
+def jobs_at_most(path: Path) -> int | None:
+    """Return how many jobs there may be, by the serial file alone: a guess; None is not known."""
+    if not path.is_dir():
+        return None
+    with QuietDisk(path) as disk:
+        return _serial_file(disk) or None
+
+
+def _serial_file(disk: Disk) -> int:
+    try:
+        text = disk.read("serial", 64)
+    except OSError:
+        return 0
+    return int(text) if text.strip().isdigit() else 0
 
 
 class _Verification:
-    def __init__(self, disk: QuietDisk, *, owned: bool | None) -> None:
+    def __init__(self, disk: QuietDisk, *, owned: bool | None, advance: Advance) -> None:
         self.disk = disk
+        self.advance = advance
         self.owned = is_owned(disk.path) if owned is None else owned
         self.journal = JournalFacts()
         self.has_journal = opening.has_journal(disk)
@@ -118,6 +144,7 @@ class _Verification:
             for facts in checked.related:
                 self.relations.add(facts)
             newer += checked.newer
+            self.advance(checked.looked)
         self._newer(newer)
 
     def _newer(self, stamps: list[Stamp]) -> None:
@@ -157,14 +184,7 @@ class _Verification:
         if caught_up and self.has_journal and values is not None:
             self.findings += check_flags(self.disk, values)
         known = self.relations
-        self.findings += known.findings(max(highest, serial or 0, self._serial_file()))
-
-    def _serial_file(self) -> int:
-        try:
-            text = self.disk.read("serial", 64)
-        except OSError:
-            return 0
-        return int(text) if text.strip().isdigit() else 0
+        self.findings += known.findings(max(highest, serial or 0, _serial_file(self.disk)))
 
     def _once(self, code: str, path: str, error: JQueueError) -> None:
         kinds = {"format", "journal-missing"}
@@ -219,11 +239,12 @@ class Checked(NamedTuple):
     related: list[Facts]
     ours: list[int]
     newer: list[Stamp]
+    looked: int
 
 
 def _check_chunk(root: str, after: int, places: list[Place], *, ganeti: bool) -> list[Checked]:
     """Check these files; `newer` are those that reflect more than LSN `after`."""
-    checked = Checked([], [], [], [])
+    checked = Checked([], [], [], [], len(places))
     with QuietDisk(root) as disk:
         packs = Packs(disk)
         for path, job, archived in places:

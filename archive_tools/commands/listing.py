@@ -65,7 +65,7 @@ def list_jobs(  # noqa: PLR0913  # as many as a list has independent facts
     missing: list[int] = []
     with open_at(directory, at) as queue:
         jobs = seek_chosen(queue, ids, choice, archived=archived)
-        with progress("listing", queue.find("serial")) as advance:
+        with progress("listing", queue.find("serial"), printing=True) as advance:
 
             def watched(parts: Iterable[Part]) -> Iterator[Part]:
                 for part in parts:

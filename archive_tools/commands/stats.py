@@ -9,6 +9,7 @@ import click
 
 from archive_tools.command import command, directory_argument, json_option
 from archive_tools.commands.picture_file import PictureFile
+from archive_tools.moments import At, at_option, open_at
 from archive_tools.progress import progress
 from archive_tools.reading import seek_chosen
 from archive_tools.show_stats import put_stats
@@ -17,7 +18,6 @@ from jqueue.console.choosing import choice_options
 from jqueue.console.show import put_json
 from jqueue.console.values import JOB_ID
 from jqueue.job.query import Choice
-from jqueue.store.offline import OfflineQueue
 
 PICTURE: Final = PictureFile("svg", "png")
 
@@ -30,8 +30,9 @@ PICTURE: Final = PictureFile("svg", "png")
 @click.option(
     "--picture", type=PICTURE, help="Draw times, throughput and errors into this file.svg or .png."
 )
+@at_option
 @json_option("All of it, the distributions by their buckets.")
-def stats(
+def stats(  # noqa: PLR0913  # as many as there are independent facts
     directory: Path,
     ids: tuple[int, ...],
     *,
@@ -41,6 +42,7 @@ def stats(
     live: bool,
     picture: Path | None,
     as_json: bool,
+    at: At | None,
 ) -> None:
     """Count the jobs of DIRECTORY, live and archived: by status, kind, time and submitter.
 
@@ -54,7 +56,7 @@ def stats(
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
     choice = Choice(statuses, since, expr)
     found = Stats()
-    with OfflineQueue(directory) as queue:
+    with open_at(directory, at) as queue:
         jobs = seek_chosen(queue, ids, choice, archived=not live)
         with progress("counting", queue.find("serial")) as advance:
             for part in stats_of(queue, jobs, choice):

@@ -10,7 +10,9 @@ import click
 
 from archive_tools.command import command, directory_argument, json_option
 from archive_tools.commands.picture_file import PictureFile
+from archive_tools.moments import At, at_option, open_at
 from archive_tools.pictures import write_private
+from archive_tools.progress import progress
 from archive_tools.reading import seek_chosen
 from archive_tools.timeline_layout import By, Layout, place
 from archive_tools.timeline_reading import collect
@@ -20,7 +22,6 @@ from jqueue.console.terminal import has_unicode, say, width
 from jqueue.console.values import JOB_ID, PAST
 from jqueue.job.query.choice import Choice
 from jqueue.job.status import JobStatus
-from jqueue.store.offline import OfflineQueue
 
 PIPED_COLUMNS: Final = 100
 PICTURE: Final = PictureFile("svg", "png", "html")
@@ -53,6 +54,7 @@ PICTURE: Final = PictureFile("svg", "png", "html")
     type=PICTURE,
     help="A file.svg, .png or .html; - is SVG on the standard output; without it, text.",
 )
+@at_option
 @json_option("The placed timeline, as an object; times in Unix seconds.")
 def timeline(  # noqa: PLR0913  # as many as there are independent facts
     directory: Path,
@@ -66,6 +68,7 @@ def timeline(  # noqa: PLR0913  # as many as there are independent facts
     by: By | None,
     output: Path | None,
     as_json: bool,
+    at: At | None,
 ) -> None:
     """Draw what the jobs of DIRECTORY did when: queued, waiting, running, interrupted, ended.
 
@@ -83,11 +86,12 @@ def timeline(  # noqa: PLR0913  # as many as there are independent facts
         from archive_tools.timeline_text import chart_columns  # noqa: PLC0415 - rich, for text only
 
         layout_columns = {"columns": chart_columns(columns)}
-    with OfflineQueue(directory) as queue:
+    with open_at(directory, at) as queue:
         choice = Choice(statuses, None, expr)
         found = seek_chosen(queue, ids, choice, archived=archived)
-        spans = collect(queue, found, choice)
-        now = time.time() if queue.owned else None
+        with progress("reading", queue.find("serial")) as advance:
+            spans = collect(queue, found, choice, advance)
+        now = time.time() if queue.owned and at is None else None
     layout = place(spans, since=since, until=until, now=now, by=by, **layout_columns)
     if as_json:
         put_json(layout.to_dict())

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from archive_tools.command import FindingCommand, command, directory_argument, json_option
+from archive_tools.progress import progress
+from archive_tools.verify import jobs_at_most
 from archive_tools.verify import verify as find_faults
 from jqueue.console.show import put_json_array
 from jqueue.console.terminal import put, say
@@ -24,7 +26,8 @@ def verify(context: click.Context, directory: Path, *, errors_only: bool, as_jso
     Example:
       jqueue-archive verify /var/lib/jqueue
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
-    findings = find_faults(directory)
+    with progress("verifying", jobs_at_most(directory)) as advance:
+        findings = find_faults(directory, advance=advance)
     if errors_only:
         findings = [finding for finding in findings if finding.level == "error"]
     if as_json:

@@ -60,3 +60,17 @@ def test_a_moment_out_of_reach_is_one_line_that_says_how_far_the_journal_goes(pa
     assert "goes back to LSN 0" in early.stderr
     assert invoke("list", "--at", "soon", path).exit_code == 2
     assert "goes back to LSN 0" in invoke("list", "--at", 1, path).stderr
+
+
+def test_stats_and_timeline_at_an_lsn_count_and_draw_what_was_there(path):
+    def counted(at):
+        found = json.loads(invoke("stats", "--json", "--at", at, path).stdout)
+        return found["jobs"], found["archived"], found["statuses"]["success"]
+
+    def drawn(at):
+        shown = json.loads(invoke("timeline", "--json", "--archived", "--at", at, path).stdout)
+        return [line["bars"][-1][2] for line in shown["lines"]]
+
+    assert [counted(at) for at in (1, 6, 11)] == [(1, 0, 0), (7, 0, 1), (9, 1, 1)]
+    assert [drawn(at)[0] for at in (1, 4, 6)] == ["queued", "running", "success"]
+    assert [len(drawn(at)) for at in (1, 4, 6)] == [1, 5, 7]
