@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from archive_tools.journal import Damage, Part, parts
+from jqueue.errors import QueueCorrupt
 from jqueue.store.disk import Disk
 from jqueue.store.following import Follower, Rewound
 from jqueue.store.inotify import Appearance
@@ -21,7 +22,7 @@ LOOK_S: Final = 1.0
 def follow(disk: Disk) -> Iterator[Part]:
     """Yield the journal, and go on for ever; beside an owner only what is durable.
 
-    Raises as `parts` and `Follower.read`.
+    Raises as `parts` and `Follower.read`: damage ends it, after it was shown.
     """
     newest = max(segment_numbers(disk), default=0) if disk.is_dir(JOURNAL) else 0
     for part in parts(disk, owned=True):
@@ -66,6 +67,12 @@ class _Following:
             self._numbers.clear()
             self._follower = Follower(self._disk, self._follower.number)
             return
+        except QueueCorrupt as error:
+            # What stands before it was durable, too.
+            yield from self._let_go(len(self._held))
+            text = "no whole record, though it was durable"
+            yield Part(self._follower.number, Damage(text, error.offset, 0))
+            raise
         yield from self._begun()
         header = self._follower.header
         assert header is not None
@@ -74,21 +81,20 @@ class _Following:
         ready = [everything or found.lsn <= self._follower.claim for found in self._held].count(
             True
         )
-        for number, found in zip(self._numbers[:ready], self._held[:ready], strict=True):
+        yield from self._let_go(ready)
+        yield from self._damage()
+
+    def _let_go(self, count: int) -> Iterator[Part]:
+        for number, found in zip(self._numbers[:count], self._held[:count], strict=True):
             self._shown_lsn = found.lsn
             yield Part(number, found)
-        del self._held[:ready], self._numbers[:ready]
-        yield from self._damage()
+        del self._held[:count], self._numbers[:count]
 
     def _begun(self) -> Iterator[Part]:
         header: Header | None = self._follower.header
         if header is not None and header.segment > self._shown_segment:
             # All before it was synced when it was born.
-            for number, found in zip(self._numbers, self._held, strict=True):
-                self._shown_lsn = found.lsn
-                yield Part(number, found)
-            self._held.clear()
-            self._numbers.clear()
+            yield from self._let_go(len(self._held))
             self._shown_segment = header.segment
             yield Part(header.segment, header)
 

@@ -78,7 +78,8 @@ class Follower:
         header, offset = parse_header(self.disk.read_range(name, 0, MAX_HEADER_BYTES), number, path)
         before = self.header
         if before is not None and header.first_lsn > self.next_lsn and before.mode != "process":
-            raise self._corrupt(header.first_lsn - 1)
+            first = header.first_lsn
+            raise self._corrupt(f"the next segment begins after LSN {first - 1}")
         self.number, self.header = number, header
         self.next_lsn = header.first_lsn
         self.claim = max(self.claim, header.durable, header.first_lsn - 1 if before else 0)
@@ -86,12 +87,11 @@ class Follower:
         self._seed = seed(header.generation)
         self._last = (0, b"")
 
-    def _corrupt(self, last_lsn: int) -> QueueCorrupt:
+    def _corrupt(self, evidence: str) -> QueueCorrupt:
         path = str(self.disk.path / segment_path(self.number))
         return QueueCorrupt(
             f"{path}: the record of LSN {self.next_lsn} at offset {self._offset} is damaged or"
-            f" missing, though the next segment begins after LSN {last_lsn}; nothing was changed,"
-            " look with: jqueue-archive verify",
+            f" missing, though {evidence}; nothing was changed, look with: jqueue-archive verify",
             path=path,
             offset=self._offset,
             lsn=self.next_lsn,
@@ -110,9 +110,14 @@ class Follower:
         data = self.disk.read_range(name, begin, size - begin)
         # A line without an end is being written.
         data = data[: data.rfind(b"\n") + 1]
-        for part in walk(data, self._seed, at=begin):
+        parts = walk(data, self._seed, at=begin)
+        for part in parts:
             if not isinstance(part, Found) or part.lsn != self.next_lsn:
                 self.bad = part
+                claim = max(map(_claim, (part, *parts)))
+                # Read again: bytes from before a cut and from after it can look the same.
+                if claim >= self.next_lsn and self.disk.read_range(name, begin, len(data)) == data:
+                    raise self._corrupt(f"a later record says that LSN {claim} was durable")
                 return
             self.next_lsn += 1
             self.claim = max(self.claim, part.value.get("durable", 0))
@@ -122,3 +127,9 @@ class Follower:
             yield part
         if self._offset < size:
             self.bad = Bad(self._offset, size - self._offset, [])
+
+
+def _claim(part: Found | Bad) -> int:
+    """Return the highest LSN that this says was durable; 0 for bytes that say nothing."""
+    found = [part] if isinstance(part, Found) else part.within
+    return max((one.value.get("durable", 0) for one in found), default=0)

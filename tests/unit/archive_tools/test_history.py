@@ -10,6 +10,7 @@ import pytest
 
 from archive_tools.journal import Damage
 from archive_tools.journal_following import follow
+from jqueue.errors import QueueCorrupt
 from jqueue.job.change import Archived, Pruned
 from jqueue.store.directory import DirectoryStore
 from jqueue.store.protocol import Transaction
@@ -215,3 +216,25 @@ def test_journal_follow_shows_a_torn_tail(path):
     with QuietDisk(path) as disk:
         shown = next(part.what for part in follow(disk) if isinstance(part.what, Damage))
     assert shown.size == 10
+
+
+@pytest.mark.damages
+def test_journal_follow_beside_an_owner_shows_damage_as_soon_as_a_later_record_claims_it(tmp_path):
+    """It was shown only when the next segment was begun."""
+    store = DirectoryStore.open(tmp_path / "queue")
+    for job in (1, 2):
+        store.commit(Transaction(f"tx-{job}", tuple(submit(job))))
+    segment = store.disk.path / segment_path(1)
+    at = segment.read_bytes().index(b'"tx":"tx-2"')
+    with segment.open("r+b") as file:
+        file.seek(at)
+        file.write(b"!")
+    followed = follow(store.disk)
+    assert next(followed).what.first_lsn == 1
+    store.ledger.mark()  # it claims both
+    assert next(followed).what.lsn == 1
+    damage = next(part.what for part in followed if isinstance(part.what, Damage))
+    assert damage.offset == segment.read_bytes().rindex(b"\n", 0, at) + 1
+    with pytest.raises(QueueCorrupt, match="LSN 2 at offset"):
+        next(followed)
+    store.close()
