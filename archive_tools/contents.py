@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from jqueue.errors import JQueueError, QueueFailed
+from jqueue.errors import JQueueError
 from jqueue.job.change import Document
-from jqueue.job.ids import archive_dir, job_file_name, parse_job_file_name
+from jqueue.job.ids import ARCHIVE_DIVISOR, archive_dir, job_file_name, parse_job_file_name
 from jqueue.job.state import Entry, Place
 from jqueue.store import opening
 from jqueue.store.files import QUARANTINE
-from jqueue.store.offline import OfflineQueue
-
-ATTEMPTS: Final = 20
-"""A live queue whose jobs change while they are read is read again."""
+from jqueue.store.offline import Listed, OfflineQueue
 
 
 class State(NamedTuple):
@@ -55,85 +52,56 @@ class Contents(NamedTuple):
 
 
 def read_contents(queue: OfflineQueue) -> Contents:
-    """Return what the queue holds.
-
-    Raises QueueFailed if live jobs change faster than they can be read.
-    """
+    """Return what the queue holds: all of it at its moment, whatever its owner does meanwhile."""
     values = queue.found.values
     keys = {str(key)[4:]: values[key] for key in values if str(key).startswith("key/")}
     serial = values.get("serial") or 0
     state = State(queue.lsn, serial, values.get("drain"), values.get("pause"), keys)
-    live = {job: queue.job(job) for job in queue.job_ids() if job <= serial}
-    newer = [job.lsn for job in live.values() if job is not None and job.lsn > queue.lsn]
-    if newer:
-        raise _Changed(f"{queue.path}: jobs changed while they were read; read it again")
-    return Contents(state, _items(queue, live, serial))
+    return Contents(state, _items(queue))
 
 
-class _Changed(QueueFailed):
-    """The moment has passed while it was looked at."""
-
-
-def open_contents(path: Any) -> tuple[OfflineQueue, Contents]:
-    """Open the queue at `path` and read its live jobs at one moment, again if it moves on."""
-    for attempt in range(ATTEMPTS):
-        queue = OfflineQueue(path)
-        try:
-            return queue, read_contents(queue)
-        except _Changed:
-            queue.close()
-            if attempt + 1 == ATTEMPTS:
-                raise
-        except BaseException:
-            queue.close()
-            raise
-    raise AssertionError
-
-
-def _items(
-    queue: OfflineQueue, live: dict[int, Any], serial: int
-) -> Iterator[Exported | Unreadable]:
+def _items(queue: OfflineQueue) -> Iterator[Exported | Unreadable]:
     unreadable: list[str] = []
-    archived: list[int] = []
-    for number, job in sorted(live.items()):
-        if job is None:
-            unreadable.append(job_file_name(number))
-        elif job.archived:
-            archived.append(number)
+    known: set[int] = set()
+    for job, entry in queue.entries(queue.job_ids()):
+        if entry is not None and entry.document is not None:
+            known.add(job)
+            yield Exported(entry.document, archived=False)
         else:
-            yield Exported(job.to_dict(), archived=False)
-    known = {number for number, job in live.items() if job is not None and not job.archived}
-    listed = set(opening.archived_ids(queue.disk, queue.packs))
-    gone = {key for key, value in queue.found.values.items() if _is_gone(value)}
-    for number in sorted(listed.union(archived) - known - gone):
-        if number > serial and queue.owned:
-            continue
-        found = _archived(queue, number)
-        if found is None:
-            unreadable.append(f"{archive_dir(number)}/{job_file_name(number)}")
-        else:
-            yield Exported(found, archived=True)
-    # A job archived while this was read stands among the live ones already.
-    twins = () if queue.owned else sorted(listed & known)
-    unreadable += [f"{archive_dir(number)}/{job_file_name(number)}" for number in twins]
-    unreadable += _misplaced(queue) + _quarantined(queue)
-    for path in unreadable:
+            unreadable.append(job_file_name(job))
+    for listed in queue.by_directory():
+        twins = set() if queue.owned else _twins(queue, listed)
+        for job, entry in _archived(queue, listed, known, twins):
+            path = f"{archive_dir(job)}/{job_file_name(job)}"
+            if entry is None or entry.place is Place.QUARANTINE:
+                unreadable.append(path)
+            elif entry.document is not None:
+                yield Exported(entry.document, archived=True)
+            # Else it was pruned since the moment, and nothing has it any more.
+        unreadable += [f"{archive_dir(job)}/{job_file_name(job)}" for job in sorted(twins & known)]
+    for path in unreadable + _misplaced(queue) + _quarantined(queue):
         yield _raw(queue, path, known)
 
 
-def _archived(queue: OfflineQueue, number: int) -> Document | None:
-    """Return an archived job's document, whatever its name among the live ones holds."""
-    entry = queue.found.values.get(number)
-    if isinstance(entry, Entry) and entry.place is Place.ARCHIVE:
-        return entry.document
-    try:
-        return opening.read_archived(queue.disk, number, queue.packs)
-    except opening.Damaged:
-        return None
+def _twins(queue: OfflineQueue, listed: Listed) -> set[int]:
+    """Return the live jobs that are archived, too."""
+    number = min(listed.live, default=0) // ARCHIVE_DIVISOR
+    if not listed.live or not queue.disk.is_dir(f"archive/{number}"):
+        return set()
+    return listed.live & opening.archived_in(queue.disk, number, queue.packs)
 
 
-def _is_gone(value: Any) -> bool:
-    return getattr(value, "place", None) is Place.GONE
+def _archived(
+    queue: OfflineQueue, listed: Listed, known: set[int], twins: set[int]
+) -> Iterator[tuple[int, Entry | None]]:
+    """Yield the archived jobs, and of damaged live ones what their twins hold."""
+    yield from queue.entries(job for job in listed.jobs if job not in listed.live)
+    for job in sorted(twins - known):
+        try:
+            document = opening.read_archived(queue.disk, job, queue.packs)
+        except opening.Damaged:
+            document = None
+        yield job, None if document is None else Entry(document, Place.ARCHIVE, 0)
 
 
 def _misplaced(queue: OfflineQueue) -> list[str]:

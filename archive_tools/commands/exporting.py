@@ -12,7 +12,7 @@ from typing import BinaryIO
 import click
 
 from archive_tools.command import command, directory_argument
-from archive_tools.contents import open_contents
+from archive_tools.contents import read_contents
 from archive_tools.export_file import Manifest, read_export, write_export
 from archive_tools.export_ganeti import export_ganeti
 from archive_tools.export_sqlite import export_sqlite
@@ -20,6 +20,7 @@ from archive_tools.importing import import_queue
 from jqueue.console.terminal import say
 from jqueue.errors import QueueFailed
 from jqueue.store.disk import temp_path
+from jqueue.store.offline import OfflineQueue
 from jqueue.store.realdisk import PRIVATE_FILE, RealDisk
 
 
@@ -45,8 +46,8 @@ def export(context: click.Context, directory: Path, target: Path, *, kind: str) 
     Example:
       jqueue-archive export /var/lib/jqueue queue.ndjson.gz
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
-    queue, contents = open_contents(directory)
-    with queue:
+    with OfflineQueue(directory) as queue:
+        contents = read_contents(queue)
         if kind == "ganeti":
             manifest = export_ganeti(contents, target)
         elif kind == "sqlite":
@@ -72,9 +73,8 @@ def import_(source: Path, new: Path) -> None:
       jqueue-archive import queue.ndjson.gz /var/lib/jqueue-copy
     """  # noqa: D301  # \b is click's mark for text that is not wrapped
     if source.is_dir():
-        queue, contents = open_contents(source)
-        with queue:
-            manifest = import_queue(contents, new)
+        with OfflineQueue(source) as queue:
+            manifest = import_queue(read_contents(queue), new)
     else:
         with source.open("rb") as file:
             manifest = import_queue(read_export(file, str(source)), new)

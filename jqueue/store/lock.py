@@ -18,9 +18,12 @@ import orjson
 from jqueue.errors import QueueLocked
 from jqueue.store.disk import Disk
 from jqueue.store.processes import myself
+from jqueue.store.realdisk import QuietDisk
 
 LOCK: Final = "lock"
 OWNER: Final = "owner"
+MAX_OWNER_BYTES: Final = 4096
+"""Many times what `write_owner` writes."""
 
 _F_SETSIG: Final = 10
 """Linux's fcntl.h; Python has no name for it."""
@@ -66,7 +69,8 @@ def write_owner(disk: Disk) -> None:
 def read_owner(path: Path) -> dict[str, Any] | None:
     """Return who last said that it owns the queue, or None; the process may be gone."""
     try:
-        facts = orjson.loads((path / OWNER).read_bytes()[:4096])
+        with QuietDisk(path) as disk:
+            facts = orjson.loads(disk.read(OWNER, MAX_OWNER_BYTES))
     except (OSError, orjson.JSONDecodeError):
         return None
     return facts if isinstance(facts, dict) and isinstance(facts.get("pid"), int) else None

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from archive_tools.cli import cli
+from archive_tools.contents import read_contents
 from jqueue.job.state import Place
 from jqueue.job.status import calc_status
 from jqueue.store.offline import OfflineQueue
@@ -90,7 +91,26 @@ def test_p13_beside_a_busy_owner_a_reader_sees_a_consistent_prefix(busy):
     watch(busy[0], 1.0)
 
 
+def test_p13_an_export_beside_a_busy_owner_is_of_one_moment(busy):
+    wait_for(busy[0], 60)
+    with OfflineQueue(busy[0]) as queue:
+        wait_for(busy[0], queue.lsn + 60)
+        contents = read_contents(queue)
+        items = list(contents.items)
+    with OfflineQueue(busy[0], at=contents.state.lsn) as queue:
+        found = dict(queue.entries(queue.job_ids(archived=True)))
+    # What was pruned since is in no file; a moment ago the journal may have had it still.
+    there = {job: entry for job, entry in found.items() if entry.document is not None}
+    said = {item.document["id"]: item for item in items}
+    assert len(said) == len(items) > 0
+    assert said.keys() >= there.keys()
+    assert contents.state.serial >= max(said)
+    for job, entry in there.items():
+        assert said[job] == (entry.document, entry.place is Place.ARCHIVE)
+
+
 @pytest.mark.torture
+@pytest.mark.timeout(1200)
 def test_p13_beside_a_busy_owner_for_long(busy):
     watch(busy[0], 600)
 
@@ -122,8 +142,14 @@ def test_p13_no_reading_command_changes_anything_not_even_times_of_access(busy):
         ["verify"],
         ["journal"],
         ["diff", "--from", "40"],
+        ["stats", "--at", "30"],
+        ["timeline", "--at", "30"],
+        ["export"],
+        ["report", "--output", "-"],
+        ["repair"],
     ):
         ids = [str(newest)] if command[0] in ("info", "history") else []
+        ids += [str(path.parent / "export")] if command == ["export"] else []
         result = CliRunner().invoke(cli, [*command, str(path), *ids])
         assert not isinstance(result.exception, Exception), (command, result.exception)
         assert facts_of(path) == before, command

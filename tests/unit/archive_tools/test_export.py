@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from archive_tools import export_file
 from archive_tools.cli import cli
-from archive_tools.contents import open_contents
+from archive_tools.contents import read_contents
 from archive_tools.export_file import NotVerified, read_export, write_export
 from archive_tools.export_ganeti import for_ganeti
 from archive_tools.importing import build, import_queue
@@ -25,6 +25,7 @@ from jqueue.job import jsonio
 from jqueue.job.change import Archived, DrainSet, KeySet, Logged, PauseSet
 from jqueue.job.document import new_document
 from jqueue.store.directory import DirectoryStore
+from jqueue.store.offline import OfflineQueue
 from jqueue.store.protocol import Transaction
 from tests.crash.workload import finish, open_store, start, state_of, submit
 from tests.fakes import Crash, FakeDisk
@@ -38,10 +39,9 @@ def run(*args):
 
 
 def exported(path):
-    queue, contents = open_contents(path)
     out = io.BytesIO()
-    with queue:
-        write_export(contents, out)
+    with OfflineQueue(path) as queue:
+        write_export(read_contents(queue), out)
     return out.getvalue()
 
 

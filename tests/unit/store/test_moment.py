@@ -117,6 +117,7 @@ def test_p13_however_reader_and_writer_interleave(begin, schedule, history_bytes
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(6 * 3600)
 @settings(max_examples=20_000)
 @given(
     begin=st.integers(BORN, 700),

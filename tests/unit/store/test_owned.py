@@ -1,5 +1,6 @@
 """Whether a queue has an owner is seen from outside, in another pid namespace too."""
 
+import os
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 from jqueue.store import lock
 from jqueue.store.directory import DirectoryStore
-from jqueue.store.lock import is_owned
+from jqueue.store.lock import is_owned, read_owner
 
 
 def test_an_owner_is_seen_and_its_end_is(tmp_path):
@@ -51,3 +52,10 @@ def test_an_owner_in_another_pid_namespace_is_seen(tmp_path):
     if done.returncode:
         pytest.skip(f"no namespaces: {done.stderr}")
     assert done.stdout == "True\n"
+
+
+@pytest.mark.damages
+def test_a_note_of_the_owner_that_is_a_pipe_stops_nobody(tmp_path):
+    """Reading it waited for a writer, for ever."""
+    os.mkfifo(tmp_path / "owner")
+    assert read_owner(tmp_path) is None
