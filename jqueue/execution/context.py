@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, Protocol
 
 from jqueue.errors import InvalidJob
+from jqueue.job import jsonio
 from jqueue.job.document import timestamp
 from jqueue.job.jsonio import check_storable
 from jqueue.job.parameters import normalize_job
@@ -16,6 +17,9 @@ from jqueue.queue.protocol import Submission
 MESSAGE: Final = "message"
 MAX_MESSAGE_CHARS: Final = 1 << 20
 """One log entry: more belongs into a file that the log names."""
+
+MAX_DATA_BYTES: Final = 4 << 20
+"""The same for data that is no text, as JSON."""
 
 
 class Line(Protocol):
@@ -29,6 +33,22 @@ class Line(Protocol):
 
     def submit(self, call: str, jobs: list[Any]) -> list[list[Any]]:
         """Submit jobs and return `[[ok, value], …]` once that is durable."""
+
+
+class _EndedLine:
+    """The way of a unit that has returned: there is none."""
+
+    def feedback(self, entries: list[list[Any]]) -> NoReturn:
+        raise RuntimeError(f"the opcode has ended, and takes no log entry: {entries!r:.200}")
+
+    def progress(self, value: dict[str, Any]) -> NoReturn:
+        raise RuntimeError(f"the opcode has ended, and has no progress: {value!r:.200}")
+
+    def submit(self, call: str, jobs: list[Any]) -> NoReturn:
+        raise RuntimeError(f"the opcode has ended, and submits no {len(jobs)} jobs (call {call})")
+
+
+ENDED: Final[Line] = _EndedLine()
 
 
 @dataclass(slots=True)
@@ -62,6 +82,8 @@ class Context:
             data = data[:MAX_MESSAGE_CHARS].encode(errors="backslashreplace").decode()
         else:
             data = check_storable(data)
+            if len(jsonio.dumps(data)) > MAX_DATA_BYTES:
+                raise InvalidJob(f"the data of a log entry has at most {MAX_DATA_BYTES} bytes")
         self.line.feedback([[timestamp(time.time_ns()), kind, data]])
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:

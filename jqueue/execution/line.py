@@ -18,15 +18,25 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from jqueue import errors
-from jqueue.errors import JQueueError
-from jqueue.execution.wire import HELLO, READ_BYTES, WORKER_VERSION, Splitter, frame
+from jqueue.errors import JQueueError, TooLarge
+from jqueue.execution.wire import (
+    HELLO,
+    MAX_FRAME_BYTES,
+    READ_BYTES,
+    WORKER_VERSION,
+    Splitter,
+    frame,
+)
 from jqueue.job import jsonio
+from jqueue.job.failure import encode_error
 from jqueue.store.livelock import Livelock
 from jqueue.store.processes import Identity
 
 GATHER_S: Final = 0.05
 """Log entries wait so long for others, so that a talkative unit costs few transactions."""
 MAX_BATCH_ENTRIES: Final = 500
+MAX_BATCH_BYTES: Final = 8 << 20
+"""More entries than that are several messages; a single one may be as large (`context`)."""
 MAX_UNLOGGED_ENTRIES: Final = 100_000
 """A unit that says more than its owner can keep has to wait."""
 UNLOGGED_RETRY_S: Final = 1.0
@@ -71,6 +81,8 @@ class WorkerLine:
         self._execution: tuple[int, int, int] | None = None
         self._unlogged: deque[tuple[int, list[Any]]] = deque()
         self._unsent = 0
+        self._unkept = False
+        """Whether a batch was not kept: it is sent again before others are sent."""
         self._logged = 0
         self._last_log_s = 0.0
         self._calls: dict[str, tuple[list[Any], queue.SimpleQueue[list[Any] | None]]] = {}
@@ -108,17 +120,31 @@ class WorkerLine:
         with self._mutex:
             assert self._execution is not None
             token = self._execution[2]
-            # What is unlogged goes along: one sync for all.
+            if self._unkept:
+                self._send_log(again=True)
+            # What is unsent goes along: one sync for all.
             entries = [entry for _, entry in self._unlogged][len(self._unlogged) - self._unsent :]
             held = [following.name, following.inode]
             message = ["finish", token, entries, ok, result, children, on_refusal, False, held]
             self._following = following
-            self._send(message)
+            self._send_data(self._fitting(message))
             self._unsent = 0
-            message[2] = [entry for _, entry in self._unlogged]
-            message[7] = True
+            # Sent again, it follows all entries that have no answer.
+            message[2], message[7] = [], True
             self._finish = message
-            self._unlogged.clear()
+
+    def _fitting(self, message: list[Any]) -> bytes:
+        """Return the finish as a frame that its owner takes, changed if need be."""
+        data = frame(message)
+        if len(data) > MAX_FRAME_BYTES and message[2]:
+            self._send_log()
+            message[2] = []
+            data = frame(message)
+        if len(data) > MAX_FRAME_BYTES:
+            text = f"its result can't be kept: {len(data)} bytes, {MAX_FRAME_BYTES} fit"
+            message[3:6] = False, encode_error(text), None
+            data = frame(message)
+        return data
 
     def decline(self, following: Livelock, why: str) -> None:
         """Give back the opcode, of which nothing was begun; otherwise as `finish`."""
@@ -162,8 +188,12 @@ class WorkerLine:
             if self._closed is not None or self._execution is None:
                 self._raise_ended()
             message = ["submit", self._execution[2], call, jobs]
+            data = frame(message)
+            if len(data) > MAX_FRAME_BYTES:
+                text = f"a submission of {len(data)} bytes is too large; make several of it"
+                raise TooLarge(text, size_bytes=len(data), limit_bytes=MAX_FRAME_BYTES)
             self._calls[call] = message, answers
-            self._send(message)
+            self._send_data(data)
         answer = answers.get()
         if answer is None:
             self._raise_ended()
@@ -179,10 +209,14 @@ class WorkerLine:
     # Sending; the mutex is held
 
     def _send(self, message: list[Any]) -> None:
+        if self._socket is not None:
+            self._send_data(frame(message))
+
+    def _send_data(self, data: bytes) -> None:
         if self._socket is None:
             return
         try:
-            self._socket.sendall(frame(message))
+            self._socket.sendall(data)
         except OSError:
             # The reader sees the end of what came before, then connects anew.
             with contextlib.suppress(OSError):
@@ -190,16 +224,23 @@ class WorkerLine:
 
     def _send_log(self, *, again: bool = False) -> None:
         if again:
-            self._unsent = len(self._unlogged)
-        if not self._unsent or self._execution is None:
+            self._unsent, self._unkept = len(self._unlogged), False
+        if not self._unsent or self._execution is None or self._unkept:
             return
         fresh = list(self._unlogged)[len(self._unlogged) - self._unsent :]
         self._unsent = 0
         self._last_log_s = time.monotonic()
         for at in range(0, len(fresh), MAX_BATCH_ENTRIES):
-            batch = fresh[at : at + MAX_BATCH_ENTRIES]
-            entries = [entry for _, entry in batch]
-            self._send(["log", self._execution[2], batch[-1][0], entries, again])
+            self._send_batch(self._execution[2], fresh[at : at + MAX_BATCH_ENTRIES], again)
+
+    def _send_batch(self, token: int, batch: list[tuple[int, list[Any]]], again: bool) -> None:
+        data = frame(["log", token, batch[-1][0], [entry for _, entry in batch], again])
+        if len(data) <= MAX_BATCH_BYTES or len(batch) == 1:
+            self._send_data(data)
+            return
+        half = len(batch) // 2
+        self._send_batch(token, batch[:half], again)
+        self._send_batch(token, batch[half:], again)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -268,18 +309,25 @@ class WorkerLine:
 
     def _on_ok(self, _message: list[Any]) -> None:
         self._finish = self._execution = None
+        self._unlogged.clear()
+        self._unsent, self._unkept = 0, False
         self._livelock, self._following = self._following, None
 
     def _on_again(self, _message: list[Any]) -> None:
         if self._finish is not None:
+            self._send_log(again=True)
             self._send(self._finish)
 
     def _on_logged(self, message: list[Any]) -> None:
-        while self._unlogged and self._unlogged[0][0] <= message[1]:
+        # Those before a batch that was not kept are sent again with it: none is missed out.
+        while not self._unkept and self._unlogged and self._unlogged[0][0] <= message[1]:
             self._unlogged.popleft()
         self._settled.notify_all()
 
     def _on_unlogged(self, _message: list[Any]) -> None:
+        if self._unkept:
+            return
+        self._unkept = True
         timer = threading.Timer(UNLOGGED_RETRY_S, self._log_again)
         timer.daemon = True
         timer.start()
@@ -300,7 +348,8 @@ class WorkerLine:
 
     def _log_again(self) -> None:
         with self._mutex:
-            self._send_log(again=True)
+            if self._unkept:
+                self._send_log(again=True)
 
     # Connecting
 

@@ -99,10 +99,6 @@ class Runner:
         if not self._dirty:
             return
         self._dirty = False
-        for job in self.dispatcher.take_verdicts():
-            self.loop.begin(
-                judge_dependencies(job, self.clock.now_ns()), partial(self._judged, job)
-            )
         for job in self.dispatcher.take_canceling():
             self.endings.kill(job)
         paused = (
@@ -111,6 +107,10 @@ class Runner:
         if not paused:
             self._start_all()
         self._claims_wait = self.claimants(not paused)
+        # Who looks for something to start finds these.
+        for job in self.dispatcher.take_verdicts():
+            decide = judge_dependencies(job, self.clock.now_ns())
+            self.loop.begin(decide, partial(self._judged, job))
         for job, at in self.dispatcher.take_lock_waiters():
             decide = wait_for_locks(job, at, now=self.clock.now_ns())
             self.loop.begin(decide, self._aged)
@@ -122,8 +122,13 @@ class Runner:
 
     def _judged(self, job: int, result: Result) -> None:
         if result.error is not None and not isinstance(result.error, Refused):
-            text = "job %d stays queued, though its dependencies failed: %s"
+            text = "job %d stays queued for now, though its dependencies failed: %s"
             _log.warning(text, job, result.error, extra={"job": job})
+            self.loop.call_later(RETRY_S, partial(self._look_anew, job))
+
+    def _look_anew(self, job: int) -> None:
+        self.dispatcher.returned(job)
+        self.wake()
 
     def _aged(self, result: Result) -> None:
         """It is more urgent now; or it has just got its locks, or the disk is full."""

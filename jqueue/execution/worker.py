@@ -18,7 +18,7 @@ from typing import Any
 
 from jqueue.errors import InvalidJob
 from jqueue.execution import builtin as _builtin  # noqa: F401 - declares the kinds of every queue
-from jqueue.execution.context import Context, to_inputs
+from jqueue.execution.context import ENDED, Context, to_inputs
 from jqueue.execution.line import Ended, WorkerLine
 from jqueue.execution.units import UNITS, ResultWithJobs, Unit, load
 from jqueue.execution.wire import SOCKET
@@ -88,6 +88,8 @@ class Executor:
         try:
             ok, result, children, on_refusal = _execute(unit, op, self.context)
         finally:
+            # A thread that the unit has left must not speak for the next opcode.
+            self.context.line = ENDED
             self.context = None
         # Only now: what the opcode has left behind must not hold it.
         following = self._take()

@@ -42,6 +42,27 @@ def echo(op, context):
     return op.text
 
 
+class UnitTestStray(OpCode):
+    pass
+
+
+CONTEXTS = []
+
+
+@logical_unit(UnitTestStray)
+def stray(op, context):
+    CONTEXTS.append(context)
+    if len(CONTEXTS) > 1:
+        # As a thread does that the unit before has left.
+        for late in (
+            lambda before: before.feedback("late"),
+            lambda before: before.progress(1),
+            lambda before: before.submit_many_jobs([[UnitTestStray()]]),
+        ):
+            with pytest.raises(RuntimeError, match="has ended"):
+                late(CONTEXTS[0])
+
+
 @pytest.fixture
 def queue(tmp_path):
     with JobQueue.open(tmp_path / "queue", durability="process") as opened:
@@ -53,6 +74,14 @@ def test_run_until_idle_runs_all_there_is_in_threads(queue):
     queue.run(workers=3, isolation="thread", until_idle=True)
     assert [queue.job(job).ops[0].result for job in ids] == [str(turn) for turn in range(20)]
     assert queue.job(1).ops[0].log[0][3] == "0"
+
+
+# What a left thread said stood in the log of the next job, and its children were that job's.
+def test_unit_that_has_returned_says_nothing_in_the_name_of_the_next(queue):
+    jobs = [queue.submit([UnitTestStray()]) for _ in range(2)]
+    queue.run(workers=1, isolation="thread", until_idle=True)
+    assert [queue.job(job).status for job in jobs] == ["success", "success"]
+    assert (queue.job(jobs[1]).ops[0].log, queue.count()) == ([], 2)
 
 
 def test_children_of_both_kinds_run_too(queue):

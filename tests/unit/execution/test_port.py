@@ -622,6 +622,27 @@ def test_snapshot_of_the_directory_on_another_device_leaves_the_original_alone(h
     assert house.op(job)["status"] == "queued"
 
 
+# Nobody was woken to say it: the job stayed queued until something else happened.
+def test_job_whose_dependencies_failed_before_is_judged_at_once(house):
+    job, token = house.running()
+    house.say(*finish(token, following=house.lock()))
+    late = house.submit(depends=[[job, ["error"]]])
+    assert house.op(late)["status"] == "error"
+
+
+# The next chance to say it came with the next owner.
+def test_verdict_that_could_not_be_recorded_is_recorded_later(house):
+    job, token = house.running()
+    house.say(*finish(token, following=house.lock()))
+    house.loop.failing = DiskFull("full")
+    late = house.submit(depends=[[job, ["error"]]])
+    assert house.op(late)["status"] == "queued"
+    house.loop.failing = None
+    house.loop.later.pop()()
+    house.loop.turn()
+    assert house.op(late)["status"] == "error"
+
+
 # What a worker's code can't carry out
 
 
