@@ -1,10 +1,12 @@
 """The gaps between a record and its message: a daemon that dies there is made good by the next."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from jqueue import JobQueue
+from jqueue.store import livelock
 from tests.acceptance.conftest import is_gone, until
 
 WORKER_V1 = str(Path(__file__).with_name("worker_v1.py"))
@@ -22,7 +24,7 @@ def test_a_start_that_was_never_delivered_is_given_back_uncounted_and_runs_once(
     assert [line[3] for line in machine.written()] == ["begin", "end"]
 
 
-def test_a_finish_whose_answer_was_lost_is_answered_by_the_next_daemon(machine):
+def test_a_finish_whose_answer_was_lost_changes_nothing_more_under_the_next_daemon(machine):
     client = machine.start(workers=1, seam={"dies_sending": "ok"}).client
     job = client.submit([machine.note(children=2, submit=1), machine.gated()])
     machine.until_dead()
@@ -100,10 +102,14 @@ def test_a_worker_of_version_1_is_canceled_and_its_idle_one_is_told_to_end(machi
     machine.until_written("canceled")
     # The next one waits idle, for an opcode that comes after the daemon was killed.
     until(lambda: [1] if client.status()["workers"] == 1 else [])
+    directory = os.open(machine.queue, os.O_RDONLY)
+    idle = livelock.holders(directory, "worker")
+    os.close(directory)
     machine.kill()
     machine.start(workers=1)
     machine.open_gate()
     assert client.wait(client.submit([machine.note()]), 30).status == "success"
+    assert int(machine.until_written("end")[-1][4]) not in idle
     assert machine.terminate() == 0
     for line in machine.written():
         if line[3] == "begin":

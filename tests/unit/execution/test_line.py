@@ -1,5 +1,6 @@
 """A worker's line: what it sends, and sends again, until its owner has kept it."""
 
+import os
 import socket
 from collections import deque
 
@@ -57,9 +58,12 @@ class FakeOwner:
         """Break the connection, and wait for the next."""
         before = len(self.ends)
         self.line_end.close()
-        while len(self.ends) == before:
-            self.line._settled.acquire()
-            self.line._settled.release()
+        self.until(lambda: len(self.ends) > before)
+
+    def until(self, done):
+        """Let the line's own thread go on until it has done this."""
+        while not done():
+            os.sched_yield()
 
     def close(self):
         self.tell("end", "the test is over")
@@ -101,8 +105,10 @@ def test_batch_that_was_not_kept_is_sent_again_before_anything_else(owner, monke
     assert (said(first), said(second)) == (["a"], ["b"])
     owner.tell("unlogged", first[2])
     owner.tell("logged", second[2])
+    owner.until(lambda: owner.line._unkept)
+    owner.line.feedback(entries("c"))
     again = owner.hear()
-    assert (said(again), again[4]) == (["a", "b"], True)
+    assert (said(again), again[4]) == (["a", "b", "c"], True)
 
 
 def test_entries_without_an_answer_come_again_before_the_finish(owner):
