@@ -24,15 +24,21 @@ def test_a_start_that_was_never_delivered_is_given_back_uncounted_and_runs_once(
     assert [line[3] for line in machine.written()] == ["begin", "end"]
 
 
-def test_a_finish_whose_answer_was_lost_changes_nothing_more_under_the_next_daemon(machine):
+@pytest.mark.parametrize("paused", [True, False], ids=["alone", "with the next start"])
+def test_a_finish_whose_answer_was_lost_changes_nothing_more_under_the_next_daemon(machine, paused):
     client = machine.start(workers=1, seam={"dies_sending": "ok"}).client
-    job = client.submit([machine.note(children=2, submit=1), machine.gated()])
+    job = client.submit([machine.gated(children=2, submit=1), machine.gated()])
+    [begun] = machine.until_written("begin")
+    if paused:
+        client.pause()
+    machine.open_gate()
     machine.until_dead()
-    found = client.job(job)
-    assert [op.status for op in found.ops] == ["success", "queued"]
+    assert [op.status for op in client.job(job).ops] == ["success", "queued"]
     assert client.count() == 4
     machine.start(workers=1)
-    machine.open_gate()
+    # It says its finish again, is answered, and is needed no more.
+    until(lambda: [1] if is_gone(int(begun[4])) else [])
+    client.resume()
     jobs = [client.wait(each, 30) for each in range(1, 5)]
     assert {each.status for each in jobs} == {"success"}
     assert client.count() == 4
