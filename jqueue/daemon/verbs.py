@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
 from jqueue.daemon import luxi
+from jqueue.daemon.arguments import Arguments
 from jqueue.daemon.call import Call, GanetiCall
 from jqueue.daemon.connection import Connection, Slot
 from jqueue.daemon.facts import Facts
@@ -31,7 +32,9 @@ from jqueue.execution.explaining import explain
 from jqueue.execution.loop import Result
 from jqueue.execution.overview import overview
 from jqueue.execution.runner import Runner
+from jqueue.job.document import check_said
 from jqueue.job.ids import parse_job_id
+from jqueue.job.jsonio import check_storable
 from jqueue.queue import operating
 from jqueue.queue.children import submit_children
 from jqueue.queue.core import QueueCore
@@ -67,7 +70,7 @@ class Verbs:
         """Looks after what was running, before somebody gets something new."""
         self.methods = Methods(reactor, core, self.watching, self.readers)
         self._verbs = {
-            name.removeprefix("do_"): (method, *_parameters(method))
+            name.removeprefix("do_"): (method, Arguments(method))
             for name, method in inspect.getmembers(self, inspect.ismethod)
             if name.startswith("do_")
         }
@@ -92,12 +95,12 @@ class Verbs:
         if verb is None:
             call.misunderstood(f"unknown method {request.method!r:.80}")
             return
-        method, known, required = verb
-        given = request.args.keys()
-        if not required <= given <= known:
-            wrong = ", ".join(sorted((given - known) | (required - given)))
-            call.misunderstood(f"{request.method}: wrong or missing: {wrong:.80}")
+        method, arguments = verb
+        wrong = arguments.misnamed(request.args)
+        if wrong:
+            call.misunderstood(f"{request.method}: wrong or missing: {', '.join(wrong):.80}")
             return
+        arguments.check(request.args)
         method(call, **request.args)
 
     def forget(self, connection: Connection) -> None:
@@ -124,19 +127,17 @@ class Verbs:
         unique: str | None = None,
         despite_drain: bool = False,
     ) -> None:
-        terms = self._terms(call, key=key, unique=unique, despite_drain=bool(despite_drain))
+        terms = self._terms(call, key=key, unique=unique, despite_drain=despite_drain)
         call.begin_submission(submit_one(ops, terms, self.core.check))
 
     def do_submit_many(
         self, call: Call, jobs: list[Any], key: str | None = None, atomic: bool = False
     ) -> None:
-        decide = submit_many(
-            jobs, self._terms(call, key=key), atomic=bool(atomic), check=self.core.check
-        )
+        decide = submit_many(jobs, self._terms(call, key=key), atomic=atomic, check=self.core.check)
         call.begin_submission(decide, _submissions)
 
     def do_retry(self, call: Call, id: Any, from_failed: bool = False) -> None:
-        decide = operating.retry(parse_job_id(id), self._terms(call), from_failed=bool(from_failed))
+        decide = operating.retry(parse_job_id(id), self._terms(call), from_failed=from_failed)
         call.begin_submission(decide)
 
     # Reading
@@ -151,7 +152,7 @@ class Verbs:
         statuses: list[str] | None = None,
         archived: bool = False,
     ) -> None:
-        jobs = self.core.jobs(ids=ids, statuses=statuses, archived=bool(archived))
+        jobs = self.core.jobs(ids=ids, statuses=statuses, archived=archived)
         Stream(
             self.reactor,
             self.readers,
@@ -170,7 +171,7 @@ class Verbs:
         self.watching.wait(call.slot, [job], timeout_s, lambda found: found.finalized, answer)
 
     def do_wait_idle(self, call: Call, timeout_s: float | None = None) -> None:
-        self.idling.wait(call.slot, _limit_s(timeout_s), _waited(call, int))
+        self.idling.wait(call.slot, timeout_s, _waited(call, int))
 
     def do_wait_change(self, call: Call, id: Any, lsn: int, timeout_s: float | None = None) -> None:
         job = parse_job_id(id)
@@ -182,7 +183,8 @@ class Verbs:
         if not 0 < len(seen) <= MAX_WATCHED:
             raise InvalidJob(f"watch 1 to {MAX_WATCHED} jobs at once, not {len(seen)}")
         known: dict[int, tuple[int, list[int]]] = {
-            parse_job_id(job): (int(lsn), list(map(int, logged))) for job, lsn, logged in seen
+            parse_job_id(job): (_integer(lsn), list(map(_integer, logged)))
+            for job, lsn, logged in seen
         }
         answer = _waited(call, lambda found: luxi.job_to_wire(found.after(known[found.id][1])))
         is_new = lambda found: found.lsn > known[found.id][0]  # noqa: E731 - as its neighbours
@@ -206,7 +208,7 @@ class Verbs:
     def do_top(self, call: Call, rows: int = 50) -> None:
         # Without a snapshot: its cost doesn't follow the number of jobs.
         found = {**overall(self.core.store.find), **self.facts.now()}
-        complete = overview(self.runner, int(rows))
+        complete = overview(self.runner, rows)
         call.run(lambda: {**found, **complete()})
 
     def do_drain_state(self, call: Call) -> None:
@@ -219,14 +221,14 @@ class Verbs:
 
     def do_cancel(self, call: Call, id: Any, kill: bool = False) -> None:
         now = self.core.clock.now_ns()
-        call.begin(operating.cancel(parse_job_id(id), now=now, kill=bool(kill)), list)
+        call.begin(operating.cancel(parse_job_id(id), now=now, kill=kill), list)
 
     def do_change_priority(self, call: Call, id: Any, priority: int) -> None:
         call.begin(operating.set_priority(parse_job_id(id), priority), list)
 
     def do_resolve(self, call: Call, id: Any, happened: bool) -> None:
         now = self.core.clock.now_ns()
-        call.begin(operating.resolve(parse_job_id(id), happened=bool(happened), now=now), list)
+        call.begin(operating.resolve(parse_job_id(id), happened=happened, now=now), list)
 
     def do_archive(self, call: Call, id: Any) -> None:
         decide = operating.archive(parse_job_id(id), now=self.core.clock.now_ns())
@@ -239,10 +241,12 @@ class Verbs:
         call.begin(operating.prune([parse_job_id(job) for job in ids]))
 
     def do_pack(self, call: Call, number: int) -> None:
-        call.run(lambda: list(self._directory.pack(int(number))))
+        _check_number(number)
+        call.run(lambda: list(self._directory.pack(number)))
 
     def do_unpack(self, call: Call, number: int) -> None:
-        call.run(lambda: list(self._directory.unpack(int(number))))
+        _check_number(number)
+        call.run(lambda: list(self._directory.unpack(number)))
 
     @property
     def _directory(self) -> DirectoryStore:
@@ -281,10 +285,9 @@ class Verbs:
         if not named or livelock.inode_of(self.runner.queue_fd, livelock_name) != inode:
             raise InvalidJob("a claim names a livelock of this queue, held by the claimant")
         kinds = None if op_ids is None else frozenset(op_ids)
-        limit_s = _limit_s(timeout_s)
         self.before_claim()
         request = self.claims.request(
-            Lock(livelock_name, inode), kinds, limit_s, partial(_answer_claim, call)
+            Lock(livelock_name, inode), kinds, timeout_s, partial(_answer_claim, call)
         )
         call.connection.claims.add(request)
         request.settled = lambda: call.connection.claims.discard(request)
@@ -298,10 +301,10 @@ class Verbs:
         entries: list[Any],
         again: bool = False,
     ) -> None:
-        call.begin(log(job, op, token, entries, again=bool(again)))
+        call.begin(log(job, op, token, check_said(entries), again=again))
 
     def do_claim_progress(self, call: Call, job: int, op: int, token: int, value: Any) -> None:
-        call.begin(progress(job, op, token, value))
+        call.begin(progress(job, op, token, check_storable(value)))
 
     def do_claim_submit(
         self, call: Call, job: int, op: int, token: int, name: str, jobs: list[Any]
@@ -329,12 +332,14 @@ class Verbs:
         children: list[Any] | None = None,
         on_refusal: str = "report",
     ) -> None:
+        if on_refusal not in ("report", "error"):
+            raise InvalidJob(f"on_refusal must be report or error, not {on_refusal!r:.80}")
         decide = finish(
             job,
             op,
             token,
             now=self.core.clock.now_ns(),
-            ok=bool(ok),
+            ok=ok,
             result=result,
             children=children,
             on_refusal="error" if on_refusal == "error" else "report",
@@ -356,9 +361,15 @@ class Verbs:
         self.reactor.begin(requeue(parse_job_id(job), op, token), then)
 
 
-def _limit_s(timeout_s: float | None) -> float | None:
-    """Return a peer's limit.  What is no number is the peer's mistake here; when armed, ours."""
-    return None if timeout_s is None else 0.0 + timeout_s
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise InvalidJob(f"{value!r:.80} is not an integer")
+    return value
+
+
+def _check_number(number: int) -> None:
+    if number < 0:
+        raise InvalidJob(f"archive directories count from 0, there is none {number}")
 
 
 def _waited(call: Call, shape: Callable[[Any], Any]) -> Callable[[Any], None]:
@@ -383,11 +394,3 @@ def _answer_claim(call: Call, claimed: ClaimAnswer | JQueueError) -> None:
 
 def _submissions(answers: list[Submission]) -> list[list[Any]]:
     return [list(answer) for answer in answers]
-
-
-def _parameters(method: Callable[..., None]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the names that a verb takes, and those that it must be given."""
-    parameters: Mapping[str, inspect.Parameter] = inspect.signature(method).parameters
-    names = [name for name in parameters if name != "call"]
-    required = [name for name in names if parameters[name].default is inspect.Parameter.empty]
-    return frozenset(names), frozenset(required)

@@ -12,12 +12,13 @@ A document is never changed: `with_job` and `with_op` make new ones that share w
 Keys of others are kept.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from jqueue.errors import InvalidJob
 from jqueue.job.change import Document
 from jqueue.job.ids import MAX_JOB_ID
+from jqueue.job.jsonio import check_storable
 from jqueue.job.log import Log
 from jqueue.job.parameters import MAX_SECONDS, is_depends, is_number
 from jqueue.job.reason import extend
@@ -147,6 +148,16 @@ def _check_fields(owner: dict[str, Any], checks: Mapping[str, Callable[[Any], bo
             raise InvalidJob(f"{name} can't be {value!r:.80}", field=name)
 
 
+def check_said(entries: Iterable[Any]) -> list[Any]:
+    """Entries for an opcode's log, `[[s, us], type, message]` each.  Raises InvalidJob."""
+    said: list[Any] = check_storable(entries)
+    for entry in said:
+        if not _is_said(entry):
+            text = f"a log entry is [[seconds, microseconds], type, message], not {entry!r:.80}"
+            raise InvalidJob(text, field="entries")
+    return said
+
+
 def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MAX_JOB_ID
 
@@ -171,13 +182,19 @@ def _is_timestamp(value: Any) -> bool:
 
 def _is_log(value: Any) -> bool:
     return isinstance(value, list | Log) and all(
-        isinstance(entry, list)
-        and len(entry) == 4  # noqa: PLR2004  # [serial, time, type, message]
-        and _is_count(entry[0])
-        and entry[1] is not None
-        and _is_timestamp(entry[1])
-        and isinstance(entry[2], str)
+        isinstance(entry, list) and _is_count(entry[0] if entry else None) and _is_said(entry[1:])
         for entry in value
+    )
+
+
+def _is_said(value: Any) -> bool:
+    """Whether it is a log entry without its serial: `[time, type, message]`."""
+    return (
+        isinstance(value, list)
+        and len(value) == 3  # noqa: PLR2004  # its parts
+        and value[0] is not None
+        and _is_timestamp(value[0])
+        and isinstance(value[1], str)
     )
 
 

@@ -1,7 +1,6 @@
 """`QueueCore`: the verbs of a queue over any store, but for running, claiming and connecting."""
 
 import getpass
-import math
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -165,12 +164,13 @@ class QueueCore:
         After `timeout_s` the rest is left for another time, and counted as remaining.
         """
         is_number = isinstance(age_s, int | float) and not isinstance(age_s, bool)
-        if not is_number or (isinstance(age_s, float) and math.isnan(age_s)):
-            raise InvalidJob(f"age must be a number of seconds, not {age_s!r:.80}", field="age_s")
+        if not is_number or not age_s >= 0:  # NaN isn't
+            text = f"age must be a number of seconds, 0 for all, not {age_s!r:.80}"
+            raise InvalidJob(text, field="age_s")
         now = self._now()
         if age_s * NS_PER_S > now:
             return ArchiveCount(0, 0)
-        ended_before = now - int(max(age_s, 0) * NS_PER_S)
+        ended_before = now - int(age_s * NS_PER_S)
         with self.store.snapshot() as moment:
             ended = finished_ids(moment)
         archived = 0

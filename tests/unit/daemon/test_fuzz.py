@@ -37,16 +37,17 @@ def requests(verbs):
 
 
 def own_request(name, verb):
-    _, known, required = verb
-    names = st.sets(st.sampled_from(sorted(known)), max_size=4) if known else st.just(set())
+    arguments = verb[1]
+    known = sorted(arguments.known)
+    names = st.sets(st.sampled_from(known), max_size=4) if known else st.just(set())
     if name in SLOW:
         # Without a time limit they would rightly wait for ever.
         names = names.map(lambda some: some - {"timeout_s"})
     more = {"nonsense"} if name in MEANT_WITHOUT_ARGUMENTS else set()
     return names.flatmap(
-        lambda some: st.fixed_dictionaries(dict.fromkeys(some | required | more, JUNK)).map(
-            lambda args: {"method": name, "args": args}
-        )
+        lambda some: st.fixed_dictionaries(
+            dict.fromkeys(some | arguments.required | more, JUNK)
+        ).map(lambda args: {"method": name, "args": args})
     )
 
 
