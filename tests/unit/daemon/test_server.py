@@ -121,7 +121,8 @@ def test_what_cannot_be_understood_is_said_so_and_the_connection_closed(queue, p
         ("claim", {"livelock_name": "claim-1-" + "0" * 24, "inode": 1}, "InvalidJob"),
         ("claim_finish", {"job": 1, "op": 0, "token": 1, "ok": True}, "Refused"),
         ("claim_release", {"job": "x", "op": 0, "token": 1}, "InvalidJob"),
-        ("claim_log", {"job": 1, "op": 0, "token": 1, "entries": 7}, "Refused"),
+        ("claim_log", {"job": 1, "op": 0, "token": 1, "entries": 7}, "InvalidJob"),
+        ("claim_log", {"job": 1, "op": 0, "token": 1, "entries": []}, "Refused"),
         ("retry", {"id": 5}, "JobNotFound"),
     ],
 )
