@@ -74,8 +74,7 @@ def check_directory(path: Path) -> None:
 def _plan(disk: QuietDisk, findings: list[Finding], version: list[Step]) -> Plan:
     plan = Plan(str(disk.path))
     files, journal = gather(disk), JournalEvidence(disk)
-    stamped = any(copy.lsn for copies in files.copies.values() for copy in copies)
-    ours = opening.has_journal(disk) or stamped
+    ours = opening.has_journal(disk) or files.copies.stamped
     index = read_index(disk)
     jobs = JobSteps(disk, files, journal, ganeti=not ours)
     moved = {step.path for step in jobs.moves}

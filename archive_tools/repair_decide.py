@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from archive_tools.repair_files import Copy, content_of
+from archive_tools.repair_copies import Copy, content_of, path_of
 from archive_tools.repair_journal import JournalEvidence, Word
 from jqueue.errors import InvalidJob
 from jqueue.job.change import Document
-from jqueue.job.ids import archive_dir, job_file_name
 from jqueue.job.state import Place
 from jqueue.job.status import FINALIZED, calc_status
 
@@ -38,12 +37,6 @@ class Target(NamedTuple):
     def there(self) -> bool:
         """Say whether there shall be a file."""
         return self.copy is not None or self.document is not None
-
-
-def path_of(job: int, *, archived: bool) -> str:
-    """Return where the file of a job belongs."""
-    name = job_file_name(job)
-    return f"{archive_dir(job)}/{name}" if archived else name
 
 
 def decide(job: int, copies: list[Copy], word: Word | None, journal: JournalEvidence) -> Target:

@@ -9,77 +9,70 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-import orjson
-
-from archive_tools.check_job import Facts, facts_of
 from archive_tools.check_names import is_temp
+from archive_tools.repair_copies import Copies, Copy, make_copy, path_of
 from archive_tools.repair_pack import salvage_pack
 from jqueue.errors import InvalidJob, QueueFailed
-from jqueue.job import jsonio
-from jqueue.job.change import Document
-from jqueue.job.document import check_document
 from jqueue.job.ids import (
     ARCHIVE_DIVISOR,
     MAX_JOB_ID,
-    archive_dir,
-    job_file_name,
     parse_job_file_name,
 )
-from jqueue.job.status import FINALIZED, calc_status
 from jqueue.store import opening
 from jqueue.store.disk import Disk, FileTooLarge, NotRegular
 from jqueue.store.packed import DamagedPack, Packs, pack_path
 
-Kind = Literal["file", "pack", "temp"]
-
 MAX_PACK_BYTES: Final = 8 << 30
 
 
-class Copy(NamedTuple):
-    """One readable document of a job."""
-
-    job: int
-    path: str
-    kind: Kind
-    archived: bool
-    lsn: int
-    final: bool
-    ended: tuple[int, ...]
-    content: int
-    """CRC-32 of the document without its stamp."""
-    facts: Facts
-
-
-@dataclass(slots=True)
-class PackEvidence:
-    """A damaged pack: the files that can still be read from it, and which jobs it said it holds."""
+class PackEvidence(NamedTuple):
+    """A damaged pack: which jobs can still be read from it, and which it said it holds."""
 
     number: int
-    files: dict[int, bytes] = field(default_factory=dict)
-    listed: list[int] = field(default_factory=list)
+    listed: list[int]
     """What its index lists; empty where that can't be read."""
+    readable: list[int]
 
 
-@dataclass(slots=True)
 class FilesEvidence:
     """All of it."""
 
-    copies: dict[int, list[Copy]] = field(default_factory=dict)
-    broken: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Files with a job's name that are not that job: the job, and what is wrong, by path."""
-    temps: list[str] = field(default_factory=list)
-    packs: dict[int, PackEvidence] = field(default_factory=dict)
-    highest: int = 0
-    """The highest job ID that any name or document speaks of."""
-    unlisted: int = 0
-    """The highest ID that a pack may hold whose index can't be read; 0 without such a pack."""
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._packs = Packs(disk)
+        self._salvaged: tuple[int, dict[int, bytes]] = (-1, {})
+        self.copies = Copies(self.read)
+        self.broken: dict[str, tuple[int, str]] = {}
+        """Files with a job's name that are not that job: the job, and what is wrong, by path."""
+        self.temps: list[str] = []
+        self.packs: dict[int, PackEvidence] = {}
+        """The damaged ones."""
+        self.highest = 0
+        """The highest job ID that any name or document speaks of."""
+        self.unlisted = 0
+        """The highest ID that a pack may hold whose index can't be read; 0 without such a pack."""
 
     def see(self, job: int) -> None:
         """Note that this ID was given out."""
         self.highest = max(self.highest, job)
+
+    def read(self, copy: Copy) -> bytes:
+        """Return the bytes of a copy."""
+        if copy.kind != "pack":
+            return self._disk.read(copy.path, opening.MAX_JOB_BYTES)
+        pack = self.packs.get(copy.job // ARCHIVE_DIVISOR)
+        data = self._packs.read(copy.job) if pack is None else self.salvaged(pack)[copy.job]
+        assert data is not None
+        return data
+
+    def salvaged(self, pack: PackEvidence) -> dict[int, bytes]:
+        """Return the files that can be read from a damaged pack; one pack's are remembered."""
+        if self._salvaged[0] != pack.number:
+            files = _readable(self._disk, self._packs, pack.number, pack.listed)
+            self._salvaged = (pack.number, files)
+        return self._salvaged[1]
 
 
 def gather(disk: Disk) -> FilesEvidence:
@@ -87,7 +80,7 @@ def gather(disk: Disk) -> FilesEvidence:
 
     Raises QueueFailed where the operating system does not let us read one.
     """
-    found = FilesEvidence()
+    found = FilesEvidence(disk)
     for path, archived in _paths(disk):
         _look(disk, path, found, archived=archived)
     packs = Packs(disk)
@@ -98,25 +91,6 @@ def gather(disk: Disk) -> FilesEvidence:
         job = parse_job_file_name(name.partition(".")[0])
         found.see(job or 0)
     return found
-
-
-def content_of(document: Document) -> int:
-    """Return the CRC-32 of a document as it reads back from a file, without its stamp."""
-    return _content(check_document(jsonio.loads(jsonio.dumps(document)), document["id"]))
-
-
-def _content(plain: Document) -> int:
-    unstamped = {key: value for key, value in plain.items() if key != "lsn"}
-    return zlib.crc32(orjson.dumps(unstamped, option=orjson.OPT_SORT_KEYS))
-
-
-def read_document(disk: Disk, copy: Copy) -> bytes:
-    """Return the bytes of a copy."""
-    if copy.kind == "pack":
-        data = Packs(disk).read(copy.job)
-        assert data is not None
-        return data
-    return disk.read(copy.path, opening.MAX_JOB_BYTES)
 
 
 def _paths(disk: Disk) -> Iterator[tuple[str, bool]]:
@@ -145,13 +119,13 @@ def _look(disk: Disk, path: str, found: FilesEvidence, *, archived: bool) -> Non
             found.broken[path] = (job, _reason(disk, path, error))
         return
     found.see(copy.job)
-    for child in copy.facts.children:
+    for child in copy.facts.children if copy.facts else ():
         # A damaged digit must not use up all IDs.
         found.see(child if child <= MAX_JOB_ID // 2 else 0)
     if job is not None and copy.job != job:
         found.broken[path] = (job, f"it holds job {copy.job}")
     if not temp or f"job-{copy.job}" in name:
-        found.copies.setdefault(copy.job, []).append(copy)
+        found.copies.add(copy)
 
 
 def _reason(disk: Disk, path: str, error: Exception) -> str:
@@ -172,78 +146,54 @@ def _read(disk: Disk, path: str) -> bytes:
         raise QueueFailed(f"{full}: {error.strerror}; nothing was changed", path=full) from error
 
 
-def make_copy(data: bytes, path: str, kind: Kind, *, archived: bool) -> Copy:
-    """Return what the bytes of a file say of a job; raises ValueError where that is none."""
-    value = jsonio.loads(data)
-    job = value.get("id") if isinstance(value, dict) else None
-    if type(job) is not int or job < 0:
-        raise InvalidJob("it holds no job")
-    document = check_document(value, job)
-    ended = document["end_timestamp"] or (0, 0)
-    return Copy(
-        job,
-        path,
-        kind,
-        archived,
-        document.get("lsn", 0),
-        calc_status(document["ops"]) in FINALIZED,
-        tuple(ended),
-        _content(document),
-        facts_of(document, path, archived=archived),
-    )
-
-
 # Packs
 
 
 def _look_into_pack(disk: Disk, packs: Packs, number: int, found: FilesEvidence) -> None:
-    evidence = PackEvidence(number)
+    listed: list[int] = []
     damaged = False
     try:
-        evidence.listed = list(packs.ids(number))
+        listed = list(packs.ids(number))
     except (DamagedPack, NotRegular):
         damaged = True
-    for job in evidence.listed:
+    copies = []
+    for job in listed:
         found.see(job)
-        path = f"{archive_dir(job)}/{job_file_name(job)}"
         try:
-            data = packs.read(job)
-            copy = make_copy(data or b"", path, "pack", archived=True)
-            if copy.job != job:
-                raise InvalidJob(f"it holds job {copy.job}")
+            copies.append(_packed_copy(packs.read(job) or b"", job))
         except (ValueError, RecursionError, zlib.error):
             damaged = True
-            continue
-        found.copies.setdefault(job, []).append(copy)
     if damaged:
-        evidence.files = _readable(disk, packs, evidence)
-        found.packs[number] = evidence
-        _replace_copies(found, evidence)
+        # What it holds will stand in a new pack: its copies are those of the salvage.
+        files = _readable(disk, packs, number, listed)
+        found.packs[number] = PackEvidence(number, listed, sorted(files))
+        copies = [_packed_copy(data, job) for job, data in files.items()]
+        if not listed:
+            found.unlisted = max(found.unlisted, (number + 1) * ARCHIVE_DIVISOR - 1)
+    for copy in copies:
+        found.see(copy.job)
+        found.copies.add(copy)
 
 
-def _replace_copies(found: FilesEvidence, evidence: PackEvidence) -> None:
-    """What a damaged pack holds will stand in a new one: its copies are those of the salvage."""
-    for job, data in evidence.files.items():
-        found.see(job)
-        kept = [copy for copy in found.copies.get(job, []) if copy.kind != "pack"]
-        path = f"{archive_dir(job)}/{job_file_name(job)}"
-        found.copies[job] = [*kept, make_copy(data, path, "pack", archived=True)]
-    if not evidence.listed:
-        found.unlisted = max(found.unlisted, (evidence.number + 1) * ARCHIVE_DIVISOR - 1)
+def _packed_copy(data: bytes, job: int) -> Copy:
+    copy = make_copy(data, path_of(job, archived=True), "pack", archived=True)
+    if copy.job != job:
+        raise InvalidJob(f"it holds job {copy.job}")
+    return copy
 
 
-def _readable(disk: Disk, packs: Packs, evidence: PackEvidence) -> dict[int, bytes]:
+def _readable(disk: Disk, packs: Packs, number: int, listed: list[int]) -> dict[int, bytes]:
     """Return the files that can be read from a damaged pack, through its index or without."""
-    if not evidence.listed:
+    if not listed:
         try:
-            data = disk.read(pack_path(evidence.number), MAX_PACK_BYTES)
+            data = disk.read(pack_path(number), MAX_PACK_BYTES)
         except NotRegular:
             return {}
-        return dict(salvage_pack(data, evidence.number))
+        return dict(salvage_pack(data, number))
     files = {}
-    for job in evidence.listed:
+    for job in listed:
         with contextlib.suppress(ValueError, RecursionError, zlib.error):
             data = packs.read(job) or b""
-            if make_copy(data, "", "pack", archived=True).job == job:
+            if _packed_copy(data, job):
                 files[job] = data
     return files

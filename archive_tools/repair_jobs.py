@@ -8,14 +8,14 @@ from typing import Final
 from archive_tools.check_files import Relations
 from archive_tools.check_job import check_document, facts_of
 from archive_tools.findings import Finding
-from archive_tools.repair_decide import Target, decide, path_of
-from archive_tools.repair_files import Copy, FilesEvidence, read_document
+from archive_tools.repair_copies import Copy, path_of
+from archive_tools.repair_decide import Target, decide
+from archive_tools.repair_files import FilesEvidence
 from archive_tools.repair_journal import JournalEvidence, Word
 from archive_tools.repair_pack import packed
 from archive_tools.repair_plan import Step, rests_on
 from jqueue.job import jsonio
 from jqueue.job.document import check_document as normal
-from jqueue.job.ids import ARCHIVE_DIVISOR
 from jqueue.job.state import Entry, Place
 from jqueue.store.disk import Disk
 from jqueue.store.index import Index
@@ -36,6 +36,9 @@ class JobSteps:
         self.journal = journal
         self.ganeti = ganeti
         self.targets: dict[int, Target] = {}
+        """Of all jobs but those with one copy, where it belongs, that certainly counts."""
+        self.last_lsn = 0
+        """The highest that a job's document will reflect."""
         self.quarantined: dict[int, tuple[str, str]] = {}
         """Jobs without a document: the damaged file, and what is wrong."""
         self.relations = Relations()
@@ -50,8 +53,11 @@ class JobSteps:
         for path, (job, _) in files.broken.items():
             self._broken.setdefault(job, []).append(path)
         self._judge_jobs()
-        for job, target in sorted(self.targets.items()):
-            self._settle(job, target)
+        for job in sorted(self.targets.keys() | files.copies.jobs()):
+            if job in self.targets:
+                self._settle(job, self.targets[job])
+            else:
+                self._stay(files.copies.of(job)[0])
         moved = {step.path for step in self.moves}
         for path in files.temps:
             if path not in moved:
@@ -65,35 +71,35 @@ class JobSteps:
 
     def _judge_jobs(self) -> None:
         copies, judged = self.files.copies, set()
-        best = {job: max((c.lsn for c in held), default=-1) for job, held in copies.items()}
-        for job, word in self.journal.words(lambda job: best.get(job, -1), self._load):
+        for job, word in self.journal.words(copies.stamp, self._load):
             judged.add(job)
             self._judge(job, word)
         packed = {job for pack in self.files.packs.values() for job in pack.listed}
-        for job in sorted((copies.keys() | self._broken.keys() | packed) - judged):
+        for job in sorted((copies.jobs() | self._broken.keys() | packed) - judged):
             self._judge(job, None)
 
     def _judge(self, job: int, word: Word | None) -> None:
-        target = decide(job, self.files.copies.get(job, []), word, self.journal)
-        self.targets[job] = target
+        target = decide(job, self.files.copies.of(job), word, self.journal)
+        if not self._stays(job, target):
+            self.targets[job] = target
         gone = word is not None and word.entry is not None and word.entry.document is None
         if target.lost and not gone:
             self._quarantine(job, word)
         if target.there and not target.sure:
             self._unsure.append(job)
 
+    def _stays(self, job: int, target: Target) -> bool:
+        """Say whether the one copy of a job certainly counts, and is where it belongs."""
+        single = self.files.copies.is_single(job) and job not in self._broken
+        there = target.copy is not None and target.copy.archived == target.archived
+        return single and there and target.sure
+
     def _load(self, job: int) -> Entry | None:
-        copy = max(self.files.copies.get(job, []), key=lambda c: c.lsn, default=None)
+        copy = max(self.files.copies.of(job), key=lambda c: c.lsn, default=None)
         if copy is None:
             return None
-        document = normal(jsonio.loads(self._bytes(copy)), job)
+        document = normal(jsonio.loads(self.files.read(copy)), job)
         return Entry(document, Place.LIVE, document.get("lsn", 0))
-
-    def _bytes(self, copy: Copy) -> bytes:
-        pack = self.files.packs.get(copy.job // ARCHIVE_DIVISOR)
-        if copy.kind == "pack" and pack is not None:
-            return pack.files[copy.job]
-        return read_document(self.disk, copy)
 
     def _quarantine(self, job: int, word: Word | None) -> None:
         file = next(iter(self._broken.get(job, ())), "")
@@ -107,31 +113,39 @@ class JobSteps:
         path = path_of(job, archived=target.archived)
         copy = target.copy
         keep = copy is not None and copy.path == path and copy.kind in {"file", "pack"}
-        mine = [held for held in self.files.copies.get(job, []) if held.kind == "file"]
+        mine = [held for held in self.files.copies.of(job) if held.kind == "file"]
         for other in mine:
-            if not (keep and other is copy):
+            if not (keep and other == copy):
                 self.set_aside(other.path, self._why_aside(other, target), target.evidence, job)
         for broken in self._broken.get(job, ()):
             why = f"damaged: {self.files.broken[broken][1]}"
             self.set_aside(broken, why, target.evidence, job)
         if not target.there:
             return
-        if target.archived:
-            self.relations.archived.add(job)
-        else:
-            self.relations.live.add(job)
         if keep:
             assert copy is not None
-            self.relations.add(copy.facts)
+            self._stay(copy)
         elif copy is not None and self._movable(copy):
             self.aside.pop(copy.path, None)
             why = f"this is where job {job} belongs"
             rests = rests_on(self.disk, copy.path)
             step = Step("move", copy.path, why, target.evidence, path, job, rests_on=rests)
             self.moves.append(step)
-            self._new(job, path, self._bytes(copy), archived=target.archived)
+            self._new(job, path, self.files.read(copy), archived=target.archived)
         else:
             self._write(job, path, target)
+
+    def _stay(self, copy: Copy) -> None:
+        """Note what a copy says that stays where it is."""
+        self._note(copy.job, copy.lsn, archived=copy.archived)
+        if copy.facts is not None:
+            self.relations.add(copy.facts)
+        elif copy.ours:
+            self.relations.ours.add(copy.job)
+
+    def _note(self, job: int, lsn: int, *, archived: bool) -> None:
+        (self.relations.archived if archived else self.relations.live).add(job)
+        self.last_lsn = max(self.last_lsn, lsn)
 
     def _movable(self, copy: Copy) -> bool:
         """A file that holds another job than its name says is copied: two may be swapped."""
@@ -139,7 +153,7 @@ class JobSteps:
 
     def _write(self, job: int, path: str, target: Target) -> None:
         if target.copy is not None:
-            data = self._bytes(target.copy)
+            data = self.files.read(target.copy)
             why = f"job {job} was found in {target.copy.path}"
         else:
             data = jsonio.dumps(target.document) + b"\n"
@@ -149,6 +163,7 @@ class JobSteps:
 
     def _new(self, job: int, path: str, data: bytes, *, archived: bool) -> None:
         document = normal(jsonio.loads(data), job)
+        self._note(job, document.get("lsn", 0), archived=archived)
         self.relations.add(facts_of(document, path, archived=archived))
         self.content += check_document(document, path, archived=archived, ganeti=self.ganeti)
 
@@ -170,10 +185,11 @@ class JobSteps:
     def _packs(self) -> None:
         for number, pack in self.files.packs.items():
             path = pack_path(number)
-            self.set_aside(path, f"damaged; {len(pack.files)} jobs in it can be read")
-            if pack.files:
-                why = f"the {len(pack.files)} jobs of the damaged pack that can be read"
-                self.writes.append(Step("write", path, why, data=packed(number, pack.files)))
+            self.set_aside(path, f"damaged; {len(pack.readable)} jobs in it can be read")
+            if pack.readable:
+                why = f"the {len(pack.readable)} jobs of the damaged pack that can be read"
+                data = packed(number, self.files.salvaged(pack))
+                self.writes.append(Step("write", path, why, data=data))
 
     def lost_from(self, index: Index) -> None:
         """An index names the unfinished jobs: one that nothing else knows has lost its file."""
@@ -181,7 +197,7 @@ class JobSteps:
         if self.journal.hole_after(index.lsn) or not 0 < first <= index.lsn + 1:
             return
         for job in index.jobs:
-            if job not in self.targets:
+            if job not in self.targets and job not in self.files.copies:
                 self.targets[job] = Target(lost=True)
                 self.quarantined[job] = ("", "the index knows it as unfinished, its file is gone")
 

@@ -83,9 +83,7 @@ class JournalSteps:
     def steps(self, plan: Plan) -> list[Step]:
         """Return the steps, and tell the plan of the segment."""
         flags = list(self._flags())
-        targets = self.jobs.targets.values()
-        stamps = (t.copy.lsn if t.copy else (t.document or {}).get("lsn", 0) for t in targets)
-        last = max([self.journal.end, *stamps])
+        last = max(self.journal.end, self.jobs.last_lsn)
         watermark = []
         if self.disk.exists(WATERMARK) and not 0 < self.journal.watermark <= last:
             why = "damaged; it was evidence of what is durable, no more"
