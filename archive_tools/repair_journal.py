@@ -7,7 +7,8 @@ mentions a job says how the job is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from archive_tools.repair_segment import Salvaged, count_of, salvage
@@ -23,6 +24,7 @@ from jqueue.job.change import (
 )
 from jqueue.job.state import KEY_LIFETIME_S, Entry, Layer, Place, apply
 from jqueue.store.disk import Disk
+from jqueue.store.index import INDEXED_TRANSACTIONS
 from jqueue.store.replay import ABSOLUTE, Replayed
 from jqueue.store.segment import (
     MAX_SEGMENT_BYTES,
@@ -51,9 +53,10 @@ class JournalEvidence:
     """What all segments say together."""
 
     def __init__(self, disk: Disk) -> None:
-        """Read every segment; raises FormatTooNew or OSError."""
+        """Look at every segment, one after the other; raises FormatTooNew or OSError."""
+        self._disk = disk
         self.names = segment_numbers(disk) if disk.is_dir("journal") else []
-        self.segments = self._segments(disk)
+        self.segments = self._segments()
         self.watermark = read_watermark(disk)
         self.mode = next((s.header.mode for s in self.segments[::-1] if s.header), "full")
         self.reflects = max((s.said("reflects") for s in self.segments), default=0)
@@ -63,28 +66,38 @@ class JournalEvidence:
         self.keyed: list[tuple[int, KeySet | KeyDropped | tuple[str, float]]] = []
         """Changes of the users' keys, and the archiving of a job with one, by LSN."""
         self.transactions: list[tuple[str, int]] = []
+        """The last ones, each with its LSN."""
         self.nonsense: list[tuple[str, int, str]] = []
         self._cut()
         self.end = self._find_end()
         self.holes = self._find_holes()
 
-    def _segments(self, disk: Disk) -> list[Salvaged]:
+    def _segments(self) -> list[Salvaged]:
         best: dict[int, Salvaged] = {}
         for number in self.names:
-            path = segment_path(number)
-            found = salvage(disk.read(path, MAX_SEGMENT_BYTES), number, path)
+            found = self._salvage(number)
+            found.let_go()
             other = best.get(found.number)
             if other is None or _rank(found) > _rank(other):
                 best[found.number] = found
         return [best[number] for number in sorted(best)]
+
+    def _salvage(self, name: int) -> Salvaged:
+        path = segment_path(name)
+        return salvage(self._disk.read(path, MAX_SEGMENT_BYTES), name, path)
+
+    def _records(self, segment: Salvaged) -> Iterator[Found]:
+        """Yield the records of a segment that count, ascending; it is read again for them."""
+        name = int(segment.path.rpartition("/")[2])
+        records = self._salvage(name).records
+        yield from (records[lsn] for lsn in segment.lsns if lsn <= self.end)
 
     def _cut(self) -> None:
         """Let go of records that the next segment holds, or that were cut off before it began."""
         first = None
         for segment in reversed(self.segments):
             if first is not None:
-                for lsn in [lsn for lsn in segment.records if lsn >= first]:
-                    del segment.records[lsn]
+                segment.cut(first)
             if segment.first_lsn:
                 first = segment.first_lsn
 
@@ -96,13 +109,13 @@ class JournalEvidence:
         end = self.watermark if self.mode != "process" else 0
         for segment in self.segments:
             end = max(end, segment.said("durable"), segment.said("reflects"), segment.first_lsn - 1)
-        there = {lsn for segment in self.segments for lsn in segment.records}
+        there = {lsn for segment in self.segments for lsn in segment.lsns if lsn > end}
         while end + 1 in there:
             end += 1
         return end
 
     def _find_holes(self) -> list[tuple[int, int]]:
-        there = sorted({lsn for s in self.segments for lsn in s.records if lsn <= self.end})
+        there = sorted({lsn for s in self.segments for lsn in s.lsns if lsn <= self.end})
         first = min((s.first_lsn for s in self.segments if s.first_lsn), default=self.end + 1)
         holes = []
         for lsn in [*there, self.end + 1]:
@@ -126,7 +139,9 @@ class JournalEvidence:
         seen: set[int] = set()
         for segment in reversed(self.segments):
             replay = _Replay(self, segment, stamp, load)
-            replay.run()
+            replay.run(self._records(segment))
+            latest = sorted(self.transactions, key=itemgetter(1))
+            self.transactions = latest[-INDEXED_TRANSACTIONS:]
             for job, word in replay.words():
                 if job not in seen:
                     seen.add(job)
@@ -150,7 +165,7 @@ class JournalEvidence:
 
 def _rank(segment: Salvaged) -> tuple[int, bool, bool]:
     own = segment.path == segment_path(segment.number)
-    return len(segment.records), segment.header is not None, own
+    return len(segment.lsns), segment.header is not None, own
 
 
 class _Replay:
@@ -174,21 +189,20 @@ class _Replay:
         self._flags: dict[str, tuple[Any, int]] = {}
         self._hole = 0
 
-    def run(self) -> None:
+    def run(self, records: Iterable[Found]) -> None:
         journal, segment = self._journal, self._segment
         if segment.header:
             journal.serial = max(journal.serial, count_of(segment.header.serial))
             for name in ("drain", "pause"):
                 self._flags[name] = (getattr(segment.header, name), segment.first_lsn - 1)
         expected = segment.first_lsn
-        for lsn in sorted(segment.records):
-            if lsn > journal.end:
-                break
+        for found in records:
+            lsn = found.lsn
             if lsn > expected:
                 self._hole = lsn - 1
             expected = lsn + 1
             try:
-                self._record(segment.records[lsn])
+                self._record(found)
             except _NONSENSE as error:
                 journal.nonsense.append((segment.path, lsn, str(error)))
                 journal.holes.append((lsn, lsn))

@@ -18,8 +18,8 @@ from jqueue.errors import JQueueError
 from jqueue.store.disk import Disk
 
 FORMAT: Final = 1
-MAX_FINGERPRINT_BYTES: Final = 8 << 30
-"""Larger than any file of a queue."""
+PIECE_BYTES: Final = 1 << 20
+"""So much of a file is held at once for its fingerprint."""
 
 Action = Literal["set-aside", "move", "write", "mode", "journal"]
 
@@ -115,7 +115,11 @@ def rests_on(disk: Disk, path: str) -> dict[str, str]:
     if disk.is_dir(path):
         return {path: "directory"}
     try:
-        return {path: fingerprint(disk.read(path, MAX_FINGERPRINT_BYTES))}
+        digest, at = hashlib.sha256(), 0
+        while piece := disk.read_range(path, at, PIECE_BYTES):
+            digest.update(piece)
+            at += len(piece)
+        return {path: f"sha256:{digest.hexdigest()}"}
     except OSError as error:
         return {path: f"unreadable: {error.strerror}"}
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import zlib
+from array import array
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -30,6 +32,8 @@ _AGREEING: Final = 2
 _VOTERS: Final = 32
 _SMALL: Final = 1 << 16
 _BODY: Final = len(b"01234567 ")
+MAX_COUNT: Final = (1 << 63) - 1
+"""No LSN comes near it, whatever a record says."""
 
 
 class Bad(NamedTuple):
@@ -43,7 +47,10 @@ class Bad(NamedTuple):
 
 @dataclass(slots=True)
 class Salvaged:
-    """All that one segment still holds, its records by LSN."""
+    """All that one segment still holds, its records by LSN.
+
+    Between two looks at it the records are let go: of each its LSN is kept, and what it claims.
+    """
 
     path: str
     number: int
@@ -54,17 +61,34 @@ class Salvaged:
     """LSN and offset of records with one flipped bit, which their checksum tells."""
     twice: list[int] = field(default_factory=list)
     """LSNs that stand there twice with different content; the first counts."""
+    lsns: array[int] = field(default_factory=lambda: array("q"))
+    """Those of the records that count, ascending."""
+    claims: dict[str, array[int]] = field(default_factory=dict)
+    """`durable` and `reflects` of each of them."""
+
+    def let_go(self) -> None:
+        """Keep of each record only its LSN and what it claims."""
+        self.lsns = array("q", map(_bounded, sorted(self.records)))
+        for name in ("durable", "reflects"):
+            values = (self.records[lsn].value.get(name) for lsn in sorted(self.records))
+            self.claims[name] = array("q", map(_bounded, map(count_of, values)))
+        self.records = {}
+
+    def cut(self, first_lsn: int) -> None:
+        """Let no record from this LSN on count."""
+        at = bisect_left(self.lsns, first_lsn)
+        for values in (self.lsns, *self.claims.values()):
+            del values[at:]
 
     @property
     def first_lsn(self) -> int:
         """Return the LSN that it begins with, as far as is known."""
-        return self.header.first_lsn if self.header else min(self.records, default=0)
+        return self.header.first_lsn if self.header else min(self.lsns, default=0)
 
     def said(self, name: str) -> int:
         """Return the highest `durable` or `reflects` that header and records say."""
         highest = count_of(getattr(self.header, name)) if self.header else 0
-        said = (count_of(found.value.get(name)) for found in self.records.values())
-        return max(highest, max(said, default=0))
+        return max(highest, max(self.claims[name], default=0))
 
 
 def salvage(data: bytes, name: int, path: str) -> Salvaged:
@@ -185,6 +209,10 @@ def _make_table() -> list[int]:
 
 _TABLE: Final = _make_table()
 _BY_TOP: Final = {entry >> 24: at for at, entry in enumerate(_TABLE)}
+
+
+def _bounded(value: int) -> int:
+    return min(max(value, 0), MAX_COUNT)
 
 
 def count_of(value: Any) -> int:
