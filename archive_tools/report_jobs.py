@@ -62,14 +62,14 @@ class JobTeller:
             ("ended", iso(document["end_timestamp"])),
             *((name, document.get(name)) for name in _JOB_FACTS),
         ]
-        yield _facts(facts)
+        yield self._facts(facts)
         for index, op in enumerate(document["ops"][:MAX_OPS]):
             yield element("h4", f"opcode {index}: {self._name(op)}: {op['status']}")
             times = [
                 (name.removesuffix("_timestamp"), iso(op[name]))
                 for name in ("start_timestamp", "exec_timestamp", "end_timestamp")
             ]
-            yield _facts([*times, *((name, op.get(name)) for name in _FACTS)])
+            yield self._facts([*times, *((name, op.get(name)) for name in _FACTS)])
             yield self._value("parameters", op["input"])
             if op["result"] is not None:
                 yield self._value("result", op["result"])
@@ -84,6 +84,12 @@ class JobTeller:
 
     def _short(self, text: str) -> str:
         return _cut(" ".join(self.redaction.text(_start_of(text)).split()), MAX_LINE_CHARS)
+
+    def _facts(self, facts: Sequence[tuple[str, Any]]) -> Html:
+        """Return facts as a table; names of locks and jobs are made of parameters."""
+        said = [(name, _start_of(value)) for name, value in facts if value is not None]
+        texts = [(name, v if isinstance(v, str) else json.dumps(v)) for name, v in said]
+        return table((name, self.redaction.text(text)) for name, text in texts)
 
     def _value(self, name: str, value: Any) -> Html:
         text = json.dumps(self.redaction.value(_start_of(value)), indent=1, ensure_ascii=False)
@@ -122,10 +128,3 @@ def _cut(text: str, at_most: int) -> str:
     if len(text) <= at_most:
         return text
     return f"{text[:at_most]}… ({len(text) - at_most:,} characters more)"
-
-
-def _facts(facts: Sequence[tuple[str, Any]]) -> Html:
-    said = [(name, value) for name, value in facts if value is not None]
-    return table(
-        (name, value if isinstance(value, str) else json.dumps(value)) for name, value in said
-    )

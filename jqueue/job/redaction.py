@@ -77,7 +77,7 @@ class Redaction:
         if value is None or isinstance(value, bool):
             return value
         if is_secret_name(name):
-            return self._hidden(f"parameter {name}")
+            return self._hidden(f"parameter {_shown_name(name)}")
         if name.lower() in _ENVIRONMENTS:
             return self._environment(value)
         if isinstance(value, str):
@@ -166,3 +166,9 @@ def is_secret_name(name: str) -> bool:
 def _is_surely_secret(name: str) -> bool:
     words = _WORD.findall(name)
     return bool(words) and words[-1].lower() not in _PLACES and bool(_SECRET_PARTS.search(name))
+
+
+@functools.lru_cache(maxsize=256)
+def _shown_name(name: str) -> str:
+    """A name of a parameter as it may be told: it is data, too, and may hold a secret itself."""
+    return Redaction().text(name)

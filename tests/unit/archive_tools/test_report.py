@@ -20,6 +20,8 @@ from archive_tools.report_facts import Facts, Survey, gather, last_records
 from archive_tools.report_html import element, page
 from archive_tools.report_jobs import JobTeller
 from archive_tools.stats import count_jobs
+from jqueue.job import jsonio
+from jqueue.job.document import new_document, with_job, with_op
 from jqueue.job.redaction import Redaction
 from jqueue.queue.core import QueueCore
 from jqueue.queue.running import log
@@ -279,3 +281,61 @@ def test_statistics_are_drawn_the_same_each_time(number):
     picture = stats_picture(stats, "svg")
     assert picture == stats_picture(stats, "svg")
     assert picture.count(b">none") == (4 if number == 0 else 0)
+
+
+class Secrets:
+    """Texts with a secret each; `places` says where each was put."""
+
+    def __init__(self):
+        self.places = {}
+
+    def at(self, place):
+        secret = f"zq{len(self.places):03}hunter2"
+        self.places[secret] = place
+        return f"go token={secret} https://bob:{secret}@host/"
+
+    def job(self, job, status):
+        """A job that has one wherever a text can stand."""
+        given = {
+            "OP_ID": "OP_COPY",
+            "password": self.at("a parameter by its name"),
+            "name": self.at("a parameter"),
+            "env": {"A": self.at("an environment")},
+            "comment": self.at("comment"),
+            "reason": [[self.at("the reason's source"), self.at("reason"), 5]],
+            "argv": ["x", "--token", self.at("an option"), self.at("an argument")],
+            "nested": {"a": [{"b": self.at("a nested value"), self.at("a name"): 1}]},
+        }
+        failed = status == "error"
+        made = with_op(
+            new_document(job, [given], now=1_700_000_000 * 10**9, uid=0),
+            0,
+            status=status,
+            result=["OpExecError", [self.at("error")]] if failed else {"x": [self.at("result")]},
+            log=[
+                [1, [1_700_000_000, 0], "message", self.at("log")],
+                [2, [1_700_000_000, 0], self.at("the kind of an entry"), {"k": self.at("entry")}],
+            ],
+            locks={"exclusive": [self.at("the name of a lock")]},
+            livelock=self.at("livelock"),
+            parked=self.at("why it was set aside"),
+            interruption=self.at("policy"),
+            progress={"done": 1, "total": 2, "text": self.at("progress")},
+        )
+        return with_job(made, key=self.at("key"), unique=self.at("unique name"))
+
+
+@pytest.mark.damages
+def test_wherever_a_job_has_a_secret_the_report_has_none(tmp_path):
+    secrets = Secrets()
+    for job, status in ((1, "error"), (2, "running")):
+        (tmp_path / f"job-{job}").write_bytes(jsonio.dumps(secrets.job(job, status)))
+    (tmp_path / "version").write_text("1\n")
+    (tmp_path / "serial").write_text("2\n")
+    drain = {"reason": secrets.at("drain"), "by": secrets.at("by"), "since": 1.5}
+    (tmp_path / "drain").write_bytes(jsonio.dumps(drain))
+    (tmp_path / secrets.at("the name of a file").partition(" https")[0]).touch()
+    found = gather(tmp_path)
+    assert (found.problem, found.survey.stats.unreadable) == (None, 0)
+    text = report(found, now=NOW).decode()
+    assert [place for secret, place in secrets.places.items() if secret in text] == []
