@@ -58,8 +58,8 @@ def daemon(
 ) -> None:
     """Own the queue and run its jobs, in the foreground, until SIGTERM or SIGINT.
 
-    SIGTERM: start nothing, wait for what runs; again: at once. With --workers 0 jobs are accepted
-    and none is run.
+    SIGTERM or SIGHUP: start nothing, wait for what runs; again: at once. With --workers 0 jobs are
+    accepted and none is run.
 
     \b
     Example:
@@ -92,16 +92,19 @@ def _serve(
 ) -> None:
     """Serve by config.toml, but for what is `said`: the command line has the first word."""
     # Imported here: no other command needs what runs jobs.
-    from jqueue.daemon import logs  # noqa: PLC0415
-    from jqueue.daemon.config import read  # noqa: PLC0415
-    from jqueue.daemon.main import serve  # noqa: PLC0415
+    from jqueue.daemon.starting import ended_when_told  # noqa: PLC0415
 
-    given = {name: value for name, value in said.items() if value is not None}
-    config = dataclasses.replace(read(settings.queue_path), **given)
-    logs.configure(config.log_format, config.log_level)
-    for source in sources:
-        load_units(source)
-    serve(settings.queue_path, config=config, until_idle=until_idle)
+    with ended_when_told():
+        from jqueue.daemon import logs  # noqa: PLC0415
+        from jqueue.daemon.config import read  # noqa: PLC0415
+        from jqueue.daemon.main import serve  # noqa: PLC0415
+
+        given = {name: value for name, value in said.items() if value is not None}
+        config = dataclasses.replace(read(settings.queue_path), **given)
+        logs.configure(config.log_format, config.log_level)
+        for source in sources:
+            load_units(source)
+        serve(settings.queue_path, config=config, until_idle=until_idle)
 
 
 def load_units(source: str) -> None:

@@ -17,6 +17,7 @@ from jqueue.daemon.config import read as read_config
 from jqueue.daemon.jobqueue import JobQueue
 from jqueue.daemon.notify import Notifier
 from jqueue.daemon.owner import Isolation, Owner
+from jqueue.daemon.starting import ended_when_told, stopping_signals
 from jqueue.errors import JQueueError, OutcomeUnknown, QueueFailed
 from jqueue.execution.executions import Options
 from jqueue.execution.units import load
@@ -30,6 +31,7 @@ SWITCH_S: Final = 0.0005
 the slowest commits of a busy machine took 109 ms, with Python's own 5 ms they took 292."""
 
 
+@ended_when_told()
 def serve(
     path: str,
     *,
@@ -43,10 +45,11 @@ def serve(
     """Own the queue at `path` and run it in the foreground; returns after an orderly stop.
 
     `config` is what `config.toml` says, if it is None; `options` what that makes of workers.
-    SIGTERM: start nothing, wait for what runs up to `stop_limit_s`, leave the rest to the next
-    daemon; a second one: at once.  SIGINT: end the workers; what ran is queued again.  After a
-    failure of the disk the queue is opened anew, as often as that works; `ready` is called each
-    time that it is open and listens.  A service manager is told of all this (see `notify`).
+    SIGTERM, or SIGHUP: start nothing, wait for what runs up to `stop_limit_s`, leave the rest to
+    the next daemon; a second one, or one before it is up: at once.  SIGINT: end the workers; what
+    ran is queued again.  After a failure of the disk the queue is opened anew, as often as that
+    works; `ready` is called each time that it is open and listens.  A service manager is told of
+    all this (see `notify`).
 
     Raises what `JobQueue.open` raises, ImportError and whatever else the sources raise.
     """
@@ -126,7 +129,7 @@ def _load_configured(queue: str, config: Config) -> None:
 
 
 def handle_signals(owner: Owner, stop_limit_s: float) -> None:
-    """Let SIGTERM and SIGINT stop the owner, in their two ways."""
+    """Let SIGTERM (SIGHUP too: its terminal is gone) and SIGINT stop the owner, in two ways."""
 
     def terminate() -> None:
         if owner.runner.crew.stopping:
@@ -140,7 +143,8 @@ def handle_signals(owner: Owner, stop_limit_s: float) -> None:
         _log.info("stopping: workers are ended, what ran is queued again")
         owner.end_workers()
 
-    owner.reactor.on_signal(signal.SIGTERM, terminate)
+    for signum in stopping_signals():
+        owner.reactor.on_signal(signum, terminate)
     owner.reactor.on_signal(signal.SIGINT, interrupt)
 
 

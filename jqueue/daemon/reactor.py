@@ -72,6 +72,7 @@ class Reactor:
         """Submissions that wait for room in the store."""
         self._soon: deque[Callable[[], None]] = deque()
         self._signals: dict[int, Callable[[], None]] = {}
+        self._handled_before: dict[signal.Signals, Any] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._woken = False
         self._mutex = threading.Lock()
@@ -160,9 +161,10 @@ class Reactor:
     def on_signal(self, number: signal.Signals, call: Callable[[], None]) -> None:
         """Call in the loop when the signal comes; for the main thread only."""
         self._signals[number] = call
-        signal.signal(number, lambda *_: None)
-        signal.siginterrupt(number, False)
+        # First where it goes, then that it goes there: one that comes in between is not lost.
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        self._handled_before[number] = signal.signal(number, lambda *_: None)
+        signal.siginterrupt(number, False)
 
     def run(self) -> None:
         """Turn until `stop` is called, or the store has failed."""
@@ -244,8 +246,8 @@ class Reactor:
         """Let go of the descriptors; signals go where they went before."""
         if self._signals:
             signal.set_wakeup_fd(-1)
-            for number in self._signals:
-                signal.signal(number, signal.SIG_DFL)
+            for number, handler in self._handled_before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
         with self._mutex:
             self._closed = True
             os.close(self._wake_write)

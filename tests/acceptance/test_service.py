@@ -153,6 +153,47 @@ def test_sigint_during_a_stop_ends_what_it_waits_for(machine):
     assert client.job(job).status == "queued"
 
 
+# It ended with -15: the handlers were set when the queue was open, and taken back when it closed.
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_daemon_that_is_told_to_stop_before_it_is_up_ends_in_order(machine, tmp_path, signum):
+    slow = tmp_path / "slow.py"
+    slow.write_text("print('loading', flush=True)\ninput()\n")
+    command = [sys.executable, "-m", "jqueue", "daemon", "--queue", machine.queue, "--load", slow]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as starting:
+        assert starting.stdout.readline() == "loading\n"
+        starting.send_signal(signum)
+        assert starting.wait(30) == 0
+    assert not machine.queue.exists()
+
+
+def test_a_daemon_whose_terminal_is_closed_stops_in_order(machine):
+    ours, theirs = os.openpty()
+    command = ["setsid", "--ctty", "--wait", sys.executable, "-m", "jqueue", "daemon"]
+    words = ["--queue", str(machine.queue), "--load", DECLARED]
+    machine.daemon = subprocess.Popen(
+        [*command, *words], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    job = machine.client.submit([machine.gated(), machine.note()])
+    machine.until_written("begin")
+    os.close(ours)
+    machine.open_gate()
+    assert machine.daemon.wait(30) == 0
+    assert [op.status for op in machine.client.job(job).ops] == ["success", "queued"]
+
+
+def test_with_nohup_a_daemon_goes_on_when_its_terminal_is_closed(machine):
+    command = ["nohup", sys.executable, "-m", "jqueue", "daemon", "--queue", str(machine.queue)]
+    with machine.log.open("ab") as log:
+        machine.daemon = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    job = machine.client.submit([{"OP_ID": "OP_EXEC", "argv": ["true"]}])
+    assert machine.client.wait(job, 30).status == "success"
+    machine.daemon.send_signal(signal.SIGHUP)
+    job = machine.client.submit([{"OP_ID": "OP_EXEC", "argv": ["true"]}])
+    assert machine.client.wait(job, 30).status == "success"
+
+
 def test_control_c_on_the_terminal_ends_the_workers_and_queues_again_what_ran(machine):
     ours, theirs = os.openpty()
     command = ["setsid", "--ctty", "--wait", sys.executable, "-m", "jqueue", "daemon"]

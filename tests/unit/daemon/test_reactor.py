@@ -1,5 +1,7 @@
 """The daemon's loop: what is far away, and what other threads ask of it."""
 
+import signal
+
 import pytest
 
 from jqueue.daemon.reactor import Reactor
@@ -10,7 +12,8 @@ from jqueue.store.memory import MemoryStore
 def reactor():
     made = Reactor(MemoryStore())
     yield made
-    made.close()
+    if not made._closed:
+        made.close()
 
 
 # epoll takes a C int of milliseconds: beyond 24 days it raised, and the daemon was gone.
@@ -22,3 +25,20 @@ def test_a_timer_may_be_farther_away_than_the_kernel_can_wait(reactor, delay_s):
     reactor.turn()
     reactor.turn(timeout_s=0)
     assert called == ["soon"]
+
+
+def test_signals_go_where_they_went_before(reactor):
+    def mine(*_):
+        pass
+
+    before = signal.signal(signal.SIGUSR1, mine)
+    try:
+        called = []
+        reactor.on_signal(signal.SIGUSR1, lambda: called.append(1))
+        signal.raise_signal(signal.SIGUSR1)
+        reactor.turn(timeout_s=5)
+        assert called == [1]
+        reactor.close()
+        assert signal.getsignal(signal.SIGUSR1) is mine
+    finally:
+        signal.signal(signal.SIGUSR1, before)
