@@ -116,6 +116,8 @@ class Crew:
         worker.burial = Burial(
             self.loop, self.queue_fd, target, lock, lambda: self._buried(worker), grace_s=grace_s
         )
+        # At once: another loads its units meanwhile.  Nothing is free by that: what the opcode
+        # holds is held by the record of its start, until that of its judgement is durable.
         self.launch_missing()
 
     def _buried(self, worker: Worker) -> None:

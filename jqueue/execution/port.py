@@ -204,13 +204,15 @@ class Port:
                 extra=execution.named,
             )
 
-    def _finish_done(self, execution: Execution, following: Lock | None, result: Result) -> None:
+    def _finish_done(
+        self, execution: Execution, following: Lock | None, result: Result, *, failed: bool = False
+    ) -> None:
         runner, error = self._runner, result.error
         if error is None:
             self._kept(execution, following)
         elif isinstance(error, Refused):
             self._end(str(error))
-        elif _is_of_the_disk(error):
+        elif failed or _is_of_the_disk(error):
             self._ask_again(execution, error)
         else:
             failure = finish(
@@ -221,7 +223,8 @@ class Port:
                 ok=False,
                 result=encode_error(f"its result can't be kept: {error}"),
             )
-            runner.loop.begin(failure, partial(self._finish_done, execution, following))
+            done = partial(self._finish_done, execution, following, failed=True)
+            runner.loop.begin(failure, done)
 
     def _kept(self, execution: Execution, following: Lock | None) -> None:
         """The record of its end is durable: the worker is told, and goes on."""

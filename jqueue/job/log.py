@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, overload
 
+import orjson
+
 
 class Log(Sequence[Any]):
     """An immutable sequence of log entries that shares its entries with the logs it grew from.
@@ -14,11 +16,12 @@ class Log(Sequence[Any]):
     needs no lock.
     """
 
-    __slots__ = ("_entries", "_length")
+    __slots__ = ("_entries", "_length", "_size_bytes")
 
     def __init__(self, entries: Iterable[Any] = ()) -> None:
         self._entries = list(entries)
         self._length = len(self._entries)
+        self._size_bytes = None if self._entries else 0
 
     @classmethod
     def of(cls, entries: "Log | Iterable[Any] | None") -> "Log":
@@ -32,7 +35,18 @@ class Log(Sequence[Any]):
         shared.extend(entries)
         longer = Log()
         longer._entries, longer._length = shared, len(shared)
+        if self._size_bytes is None:
+            longer._size_bytes = None
+        else:
+            longer._size_bytes = self._size_bytes + _size_bytes(shared[self._length :])
         return longer
+
+    @property
+    def size_bytes(self) -> int:
+        """How long all entries are as JSON; counted once, then kept up by `append`."""
+        if self._size_bytes is None:
+            self._size_bytes = _size_bytes(self.flatten())
+        return self._size_bytes
 
     def flatten(self) -> list[Any]:
         """The entries as a list of their own."""
@@ -68,3 +82,7 @@ class Log(Sequence[Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Log, (self.flatten(),)
+
+
+def _size_bytes(entries: Iterable[Any]) -> int:
+    return sum(len(orjson.dumps(entry)) for entry in entries)

@@ -6,7 +6,7 @@ decides every race.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from jqueue.errors import JobNotFound, Refused
 from jqueue.job import jsonio
@@ -32,6 +32,9 @@ from jqueue.queue.clock import NS_PER_S
 from jqueue.queue.dependencies import statuses_for, verdict_on
 from jqueue.store.protocol import Decide, JobAt, OpIs, live_document
 
+MAX_LOG_BYTES: Final = 16 << 20
+"""Of one job; and a batch of entries more: with input and results it has to fit a record."""
+LOG_FULL: Final = "full"
 STARTABLE = (JobStatus.QUEUED, JobStatus.WAITING)
 EXECUTING = (JobStatus.RUNNING, JobStatus.CANCELING)
 
@@ -145,12 +148,24 @@ def log(
     def decide(layer: Layer) -> Reply:
         document = executing(layer, job, op_index, token)
         known = document["ops"][op_index].get("log") if again else None
-        numbered = number_entries(document, _not_in(known, entries) if known else entries)
+        fresh = _not_in(known, entries) if known else entries
+        numbered = number_entries(document, _within_bound(document, fresh))
         if not numbered:
             raise Answered(last_log_serial(document))
         return reply([Logged(job, op_index, numbered)], numbered[-1][0])
 
     return decide
+
+
+def _within_bound(document: Document, entries: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    """Return the entries, or in their place what says that no more are kept, once."""
+    logs = [Log.of(op.get("log")) for op in document["ops"]]
+    if not entries or sum(one.size_bytes for one in logs) <= MAX_LOG_BYTES:
+        return entries
+    if any(one and one[-1][2] == LOG_FULL for one in logs):
+        return []
+    text = f"the job's log has {MAX_LOG_BYTES} bytes: what comes after is left out"
+    return [[entries[0][0], LOG_FULL, text]]
 
 
 def _not_in(known: Any, entries: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:

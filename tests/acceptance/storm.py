@@ -219,17 +219,22 @@ class Storm:
         lines = self.machine.written()
         assert [line for line in lines if line[3] == "OVERLAP"] == []
         runs = defaultdict(list)
-        for name, op, _, what, pid, at in lines:
-            runs[name, int(op)].append((what, int(pid), int(at)))
+        for name, op, attempt, what, pid, at in lines:
+            runs[name, int(op)].append((what, int(pid), int(at), int(attempt)))
         for job in jobs.values():
             name = self.roots.get(job.id, str(job.id))
             ended_before = 0
             for op in job.ops:
                 ran = runs.get((name, op.index), [])
-                begins = [at for what, _, at in ran if what == "begin"]
+                begins = [at for what, _, at, _ in ran if what == "begin"]
                 if op.status == "success":
-                    ends = [at for what, _, at in ran if what == "end"]
-                    assert ends, f"job {job.id}, opcode {op.index} succeeded without running"
+                    assert ran, f"job {job.id}, opcode {op.index} succeeded without running"
+                    # What wrote last is the whole of the attempt that counts.
+                    begin, end = sorted(ran, key=lambda one: one[2])[-2:]
+                    assert (begin[0], end[0]) == ("begin", "end"), (job.id, op.index, ran)
+                    assert begin[1] == end[1], (job.id, op.index, ran)
+                    if name == str(job.id):
+                        assert begin[3] == end[3] == op.attempts, (job.id, op.index, ran)
                     ended = op.ended.timestamp() * 1e9 + 1000
                     late = [at for at in begins if at > ended]
                     assert late == [], f"job {job.id}, opcode {op.index} ran after its end"

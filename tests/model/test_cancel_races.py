@@ -5,6 +5,7 @@ Processes, their locks and their deaths are plain values; what is appended may s
 as many steps as the example likes.
 """
 
+from collections import Counter
 from functools import partial
 from unittest import mock
 
@@ -37,6 +38,15 @@ from tests.unit.execution.hands import FakeChannel, HandLoop
 WORKERS = 2
 STEPS = 300
 """An example that is not over after so many is stuck."""
+
+RUNNING_EVENTS = (
+    *("cancel", "cancel", "finish", "finish", "release", "die", "drop", "connect"),
+    *("flush", "turn", "bury", "timer", "soft_cancel", "full", "room", "restart"),
+)
+STARTING_EVENTS = (
+    *("start", "start", "start", "cancel", "cancel", "soft_cancel", "claim", "die", "drop"),
+    *("connect", "flush", "turn", "full", "room", "restart"),
+)
 
 
 class RaceTest(OpCode):
@@ -130,6 +140,8 @@ class CancelRaces(RuleBasedStateMachine):
         self.store = MemoryStore()
         self.processes, self.claimants, self.graves, self.asked = [], [], [], []
         self.canceled, self.kept = set(), {}
+        self.told = Counter()
+        """How often somebody was told to execute an opcode."""
 
         def is_alive(identity):
             return any(one.alive for one in self.processes if one.identity == identity)
@@ -230,6 +242,7 @@ class CancelRaces(RuleBasedStateMachine):
             assert process.execution == (0, 0, 0)
             self.check_alone(message[1], message[2])
             process.execution = tuple(message[1:4])
+            self.told[message[1], message[2]] += 1
         elif word == "ok":
             self.keep(process.execution)
             process.execution, process.finishing = (0, 0, 0), False
@@ -270,6 +283,95 @@ class CancelRaces(RuleBasedStateMachine):
             if outcome.ok:
                 self.canceled.add(job)
 
+    # Races: several things happen to one job, before anybody hears of any of them
+
+    @rule(pick=picks, events=st.lists(st.sampled_from(RUNNING_EVENTS), min_size=2, max_size=5),
+          settle=st.booleans())  # fmt: skip
+    def race_of_what_runs(self, pick, events, settle):
+        busy = [one for one in self.processes + self.claimants if one.alive and one.execution[2]]
+        if busy:
+            self.race(busy[pick % len(busy)], busy[pick % len(busy)].execution[0], events)
+        self.step(settle)
+
+    @rule(pick=picks, events=st.lists(st.sampled_from(STARTING_EVENTS), min_size=2, max_size=5),
+          settle=st.booleans())  # fmt: skip
+    def race_of_what_starts(self, pick, events, settle):
+        idle = [one for one in self.processes if one.alive and one.channel and not one.execution[2]]
+        ready = [
+            one["id"] for one in self.jobs()
+            if {"queued", "waiting"} & {op["status"] for op in one["ops"]}
+        ]  # fmt: skip
+        if idle and ready:
+            self.race(idle[pick % len(idle)], ready[pick % len(ready)], events)
+        self.step(settle)
+
+    def race(self, holder, job, events):
+        for event in events:
+            getattr(self, f"on_{event}")(holder, job)
+
+    def on_cancel(self, _holder, job):
+        self.ask_cancel(job, kill=True)
+
+    def on_soft_cancel(self, _holder, job):
+        self.ask_cancel(job, kill=False)
+
+    def on_finish(self, holder, _job):
+        if holder in self.claimants:
+            self.leave(holder, lambda: self.last_word(holder, release=False))
+        elif holder.alive and holder.execution[2]:
+            self.begin_finish(holder)
+
+    def on_release(self, holder, _job):
+        if holder in self.claimants:
+            self.leave(holder, lambda: self.last_word(holder, release=True))
+
+    def on_die(self, holder, _job):
+        if holder in self.claimants:
+            self.leave(holder, lambda: None)
+        else:
+            self.die(holder.identity)
+
+    def leave(self, claimant, say):
+        if claimant.alive:
+            say()
+            claimant.alive = False
+            claimant.gone()
+
+    def on_drop(self, holder, _job):
+        self.disconnect(holder)
+
+    def on_connect(self, holder, _job):
+        if holder in self.processes and holder.alive and holder.channel is None:
+            self.greet(holder)
+
+    def on_start(self, _holder, _job):
+        self.runner.turn()
+
+    def on_claim(self, _holder, _job):
+        self.claim_one()
+
+    def on_flush(self, _holder, _job):
+        self.store.flush()
+
+    def on_turn(self, _holder, _job):
+        self.step(settle=True)
+
+    def on_bury(self, _holder, _job):
+        for grave in list(self.graves):
+            grave.close()
+
+    def on_timer(self, _holder, _job):
+        self.loop.fire(0)
+
+    def on_full(self, _holder, _job):
+        self.loop.failing = DiskFull("full")
+
+    def on_room(self, _holder, _job):
+        self.loop.failing = None
+
+    def on_restart(self, _holder, _job):
+        self.reopen()
+
     @rule(name=st.sampled_from(["", "", "disk"]), ops=st.integers(1, 2), settle=st.booleans())
     def submit(self, name, ops, settle):
         given = [{"OP_ID": "OP_RACE_TEST", "name": name} for _ in range(ops)]
@@ -278,9 +380,11 @@ class CancelRaces(RuleBasedStateMachine):
 
     @rule(pick=picks, kill=st.booleans(), settle=st.booleans())
     def cancel(self, pick, kill, settle):
-        job = pick % self.store.find("serial") + 1
-        self.asked.append((self.store.begin(cancel(job, now=1, kill=kill)), job))
+        self.ask_cancel(pick % self.store.find("serial") + 1, kill=kill)
         self.step(settle)
+
+    def ask_cancel(self, job, *, kill):
+        self.asked.append((self.store.begin(cancel(job, now=1, kill=kill)), job))
 
     @rule(pick=picks, settle=st.booleans())
     def connect(self, pick, settle):
@@ -350,6 +454,9 @@ class CancelRaces(RuleBasedStateMachine):
 
     @rule()
     def restart(self):
+        self.reopen()
+
+    def reopen(self):
         """The owner dies; what it had appended is durable, what it was about to say is not said."""
         self.store.flush()
         self.step_without_loop()
@@ -372,6 +479,10 @@ class CancelRaces(RuleBasedStateMachine):
 
     @rule(settle=st.booleans())
     def claim(self, settle):
+        self.claim_one()
+        self.step(settle)
+
+    def claim_one(self):
         claimant = Process()
         claimant.lock = claimant.lock.replace("worker", "claim")
 
@@ -379,22 +490,20 @@ class CancelRaces(RuleBasedStateMachine):
             if not isinstance(found, JQueueError) and found.document is not None:
                 self.check_alone(found.document["id"], found.op_index)
                 claimant.execution = found.document["id"], found.op_index, found.token
+                self.told[found.document["id"], found.op_index] += 1
                 self.claimants.append(claimant)
 
         lock = Lock(claimant.lock, 1, 1)
         request = self.claims.request(lock, None, 0, answered)
         claimant.gone = partial(self.claims.gone, request)
-        self.step(settle)
 
     @rule(pick=picks, release=st.booleans(), vanish=st.booleans(), settle=st.booleans())
     def end_claim(self, pick, release, vanish, settle):
         holding = [one for one in self.claimants if one.alive]
         if holding:
             claimant = holding[pick % len(holding)]
-            if not vanish:
-                self.last_word(claimant, release=release)
-            claimant.alive = False
-            claimant.gone()
+            say = partial(self.last_word, claimant, release=release)
+            self.leave(claimant, (lambda: None) if vanish else say)
         self.step(settle)
 
     def last_word(self, claimant, *, release):
@@ -430,6 +539,8 @@ class CancelRaces(RuleBasedStateMachine):
             for at, op in enumerate(document["ops"]):
                 kept = self.kept.get((document["id"], at))
                 assert kept is None or (op["status"], op["result"]) == ("success", kept)
+                told = self.told[document["id"], at]
+                assert op.get("interruptions", 0) <= told, "what nobody began was interrupted"
 
     def teardown(self):
         """Everybody does what he has to do: then nothing is left, and no locks are held."""
@@ -465,14 +576,11 @@ class CancelRaces(RuleBasedStateMachine):
             elif process.alive and process.execution[2] and not self.is_canceling(process):
                 self.begin_finish(process)
         for claimant in self.claimants:
-            if claimant.alive:
-                self.last_word(claimant, release=False)
-                claimant.alive = False
-                claimant.gone()
+            self.leave(claimant, partial(self.last_word, claimant, release=False))
         for grave in list(self.graves):
             grave.close()
         self.loop.fire(0)
 
 
 TestCancelRaces = CancelRaces.TestCase
-TestCancelRaces.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestCancelRaces.settings = settings(max_examples=400, stateful_step_count=30, deadline=None)

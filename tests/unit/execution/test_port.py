@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from jqueue.errors import DiskFull, InvalidJob
+from jqueue.errors import DiskFull, InvalidJob, TooLarge
 from jqueue.execution.claims import Claims
 from jqueue.execution.dispatch import Dispatcher
 from jqueue.execution.executions import Lock, Options, Worker
@@ -192,6 +192,26 @@ def test_finish_whose_append_failed_is_asked_for_again(house):
     assert house.channel.take() == [["again", token]]
     assert house.say(*finish(token, result=1, again=True)) == [["ok", token]]
     assert house.op(job)["status"] == "success"
+
+
+# A job too large for any record held up the loop for ever.
+def test_finish_that_no_record_holds_is_an_error_and_else_asked_for_again(house):
+    job, token = house.running()
+    begin, failing = house.loop.begin, [TooLarge("this"), TooLarge("and the error")]
+
+    def begin_failing(decide, then):
+        if failing:
+            house.loop.begun.append((None, then, failing.pop()))
+        else:
+            begin(decide, then)
+
+    house.loop.begin = begin_failing
+    assert house.say(*finish(token, result=1)) == []
+    house.loop.later.pop()()
+    assert house.channel.take() == [["again", token]]
+    failing.append(TooLarge("this"))
+    assert house.say(*finish(token, result=1, again=True)) == [["ok", token]]
+    assert "can't be kept" in house.op(job)["result"][1][0]
 
 
 def test_finish_is_answered_together_with_the_next_start(house):

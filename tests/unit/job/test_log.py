@@ -8,7 +8,7 @@ from jqueue.job.jsonio import dumps, loads
 from jqueue.job.log import Log
 
 
-@given(st.lists(st.lists(st.integers(), max_size=3), max_size=8))
+@given(st.lists(st.lists(st.integers(-(2**63), 2**64 - 1), max_size=3), max_size=8))
 def test_every_older_log_keeps_its_view(batches):
     logs, expected = [Log()], [[]]
     for batch in batches:
@@ -64,3 +64,16 @@ def test_a_log_is_written_as_the_list_it_is_and_pickled_without_its_longer_kin()
     assert loads(dumps({"log": log})) == {"log": [[1, [2, 3], "message", "a"]]}
     assert pickle.loads(pickle.dumps(log)) == log
     assert pickle.loads(pickle.dumps(log))._entries == [[1, [2, 3], "message", "a"]]
+
+
+def test_size_is_that_of_the_entries_however_the_log_came_to_be():
+    entries = [[1, "a"], [2, ["b", 1]], [3, "ü\n"]]
+    size_bytes = sum(len(dumps(entry)) for entry in entries)
+    grown = Log()
+    for entry in entries:
+        grown = grown.append([entry])
+    assert grown.size_bytes == Log(entries).size_bytes == size_bytes
+    shorter = Log(entries[:1])
+    first = shorter.size_bytes
+    longer, other = shorter.append(entries[1:]), shorter.append(entries[:1])
+    assert (longer.size_bytes, other.size_bytes) == (size_bytes, 2 * first)

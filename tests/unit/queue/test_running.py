@@ -2,6 +2,7 @@ import pytest
 
 from jqueue.errors import JobNotFound, Refused
 from jqueue.job.transitions import Outcome
+from jqueue.queue import running
 from jqueue.queue.running import (
     age,
     cancel_done,
@@ -131,6 +132,25 @@ def test_log_serials_count_across_the_opcodes_of_a_job():
     assert [e[0] for e in queue.job(1).ops[0].log] == [1, 2]
     assert queue.job(1).ops[1].log == [[3, NOON_STAMP, "message", "one"]]
     assert queue.ask(log(1, 1, second, [])) == 3
+
+
+# A document that fits no record can't change any more: its job ran for ever.
+def test_log_of_a_job_is_bounded_and_says_so_once(monkeypatch):
+    monkeypatch.setattr(running, "MAX_LOG_BYTES", 1000)
+    queue, token = one_running()
+    for number in range(20):
+        entry = [NOON_STAMP, "message", f"{number:3}" + "x" * 95]
+        queue.ask(log(1, 0, token, [entry]))
+    kept = op_of(queue, 1)["log"]
+    assert [entry[3][:3].strip() for entry in kept[:-1]] == [str(at) for at in range(len(kept) - 1)]
+    assert 7 <= len(kept) <= 9
+    assert (kept[-1][2], "1000 bytes" in kept[-1][3]) == ("full", True)
+    end(queue, 1, token)
+    second = begin(queue, 1, 1)
+    assert queue.ask(log(1, 1, second, [[NOON_STAMP, "message", "y"]])) == len(kept)
+    # What the queue itself has to say is still said.
+    queue.ask(interrupted(1, 1, second, now=queue.clock.now_ns()))
+    assert [entry[2] for entry in op_of(queue, 1, 1)["log"]] == ["interrupted"]
 
 
 def test_log_entries_that_are_sent_again_are_told_apart_in_journal_order():
