@@ -1,18 +1,22 @@
 """The rows of a list of jobs, made where the jobs are read: in several processes if they are many.
 
-A list in the order of the IDs is a stream, whatever its length.  Another order reads all jobs
-twice, and holds the value of its field and the ID of each job in between.
+A list in the order of the IDs is a stream, whatever its length.  For another order the rows wait in
+a temporary file, and of each job only the value of its field is held.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from tempfile import TemporaryFile
 from typing import Any, Final, Literal, NamedTuple
 
-from archive_tools.reading import Read, Sought, seek, worked
+from archive_tools.parallel import CHUNK
+from archive_tools.reading import Read, Sought, worked
 from jqueue.console.jobs import Columns
 from jqueue.job import jsonio
 from jqueue.job.query import Choice, Field, fields_row, in_order
@@ -49,19 +53,40 @@ class Rows(NamedTuple):
     def parts(self, reads: Iterable[Read]) -> list[Part]:
         """Return the rows of these jobs: one part."""
         jobs = Chosen(self.choice, reads)
-        rows = self._encoded(jobs)
+        rows = self._together(map(self._encoder(), jobs))
         return [Part(rows, jobs.chosen, jobs.looked, jobs.missing)]
 
-    def _encoded(self, jobs: Iterable[Job]) -> Any:
+    def keyed(self, field: Field, reads: Iterable[Read]) -> list[Part]:
+        """Return the row of each of these jobs, as bytes, after the value of a field: one part."""
+        jobs = Chosen(self.choice, reads)
+        encoded = self._encoder()
+        table = self.form == "table"
+        rows = []
+        for job in jobs:
+            row = jsonio.dumps(list(encoded(job))) if table else encoded(job)
+            rows.append((_key(field, job), row))
+        return [Part(rows, jobs.chosen, jobs.looked, jobs.missing)]
+
+    def again(self, rows: list[bytes]) -> Part:
+        """Return a part of rows that `keyed` made."""
+        table = self.form == "table"
+        told = map(jsonio.loads, rows) if table else rows
+        return Part(self._together(told), len(rows), 0, [])
+
+    def _encoder(self) -> Callable[[Job], Any]:
+        """Return what makes a row of a job: bytes, or the cells of a table."""
         if self.form == "table":
-            return [self.columns.cells(job) for job in jobs]
+            return self.columns.cells
         fields = self.columns.fields
         as_row = row_of if fields is None else fields_row(fields)
         if self.form == "csv":
-            return _csv(map(as_row, jobs))
-        return (b",\n" if self.form == "json" else b"\n").join(
-            jsonio.dumps(as_row(job)) for job in jobs
-        )
+            return lambda job: _csv([as_row(job)])
+        return lambda job: jsonio.dumps(as_row(job))
+
+    def _together(self, rows: Iterable[Any]) -> Any:
+        if self.form == "table":
+            return list(rows)
+        return {"csv": b"", "json": b",\n", "ndjson": b"\n"}[self.form].join(rows)
 
 
 def csv_heading(fields: Sequence[Field] | None) -> bytes:
@@ -100,20 +125,28 @@ def rows_of(
         return
     field, descending = sort
     keyed: list[tuple[Any, int]] = []
-    for part in worked(queue, jobs, partial(_keys, rows.choice, field)):
-        keyed += part.rows
-        yield part._replace(rows=None, chosen=0)
-    ids = in_order(keyed, descending=descending)
-    del keyed
-    for part in worked(queue, seek(queue, ids), rows.parts):
-        yield part._replace(looked=0)
+    ends = array("Q", [0])
+    with TemporaryFile(prefix="jqueue-list-") as file:
+        for part in worked(queue, jobs, partial(rows.keyed, field)):
+            for value, row in part.rows:
+                keyed.append((value, len(keyed)))
+                ends.append(ends[-1] + file.write(row))
+            yield part._replace(rows=None, chosen=0)
+        file.flush()
+        order = in_order(keyed, descending=descending)
+        del keyed
+        for at in range(0, len(order), CHUNK):
+            places = [(ends[number], ends[number + 1]) for number in order[at : at + CHUNK]]
+            yield rows.again([os.pread(file.fileno(), end - begin, begin) for begin, end in places])
 
 
-def _keys(choice: Choice, field: Field, reads: Iterable[Read]) -> list[Part]:
-    """Return the value of the field and the ID of each chosen job: one part."""
-    jobs = Chosen(choice, reads)
-    keyed = [(field.get(job.document, job.archived), job.id) for job in jobs]
-    return [Part(keyed, jobs.chosen, jobs.looked, jobs.missing)]
+def _key(field: Field, job: Job) -> Any:
+    """Return what a job is ordered by; a time as one number, which is small."""
+    value = field.get(job.document, job.archived)
+    match value:
+        case [int(seconds), int(micros)] if field.is_time:
+            return seconds * 1_000_000 + micros
+    return value
 
 
 class Chosen:

@@ -53,7 +53,8 @@ def list_jobs(  # noqa: PLR0913  # as many as a list has independent facts
     """List jobs of DIRECTORY, those named (live or archived) or all live ones.
 
     As jqueue list, with the same filters, fields and JSON.  Any number of jobs is listed in little
-    memory, but for --sort, which holds a value for each.  1 if a job isn't there or can't be read.
+    memory; --sort holds a value of each, and has the rows in a temporary file.  1 if a job isn't
+    there or can't be read.
 
     \b
     Example:
