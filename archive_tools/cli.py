@@ -7,6 +7,7 @@ import logging
 import click
 
 from archive_tools.command import Group
+from archive_tools.commands.completing import completion
 from archive_tools.commands.diff import diff
 from archive_tools.commands.exporting import export, import_
 from archive_tools.commands.history import show_history
@@ -40,6 +41,7 @@ COMMANDS = (
     prune,
     pack,
     unpack,
+    completion,
 )
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from jqueue.console.terminal import flush, one_line, printable
+from jqueue.console.terminal import flush, one_line, printable, say
+from jqueue.console.usage import say_usage
 from jqueue.errors import JQueueError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class CannotRead(click.ClickException):
@@ -69,6 +74,28 @@ class Group(click.Group):
         del ctx
         return list(self.commands)
 
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the program; wrong arguments are one line, too."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.UsageError as error:
+            code = say_usage(error, prog_name or "jqueue-archive")
+        except click.ClickException as error:
+            say(f"Error: {error.format_message()}")
+            code = error.exit_code
+        except click.Abort:
+            code = 1
+        sys.exit(code or 0)
+
 
 Function = Callable[..., Any]
 
@@ -80,9 +107,22 @@ def command(
     return click.command(name, cls=cls, **options)
 
 
+class _Directory(click.Path):
+    """A directory, which a shell completes as one."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Leave it to the shell."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - seldom needed
+
+        del ctx, param
+        return [CompletionItem(incomplete, type="dir")]
+
+
 def directory_argument(name: str = "directory") -> Callable[[Function], Function]:
     """Let a command take the directory of a queue, live or not, or of a copy."""
-    return click.argument(name, type=click.Path(path_type=Path))
+    return click.argument(name, type=_Directory(path_type=Path))
 
 
 def json_option(text: str) -> Callable[[Function], Function]:

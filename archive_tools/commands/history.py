@@ -10,13 +10,13 @@ import click
 from archive_tools.command import command, directory_argument, json_option
 from archive_tools.diff import Delta
 from archive_tools.history import History, Step, history, in_utc, steps_of
+from archive_tools.jobids import JOB_ID
 from archive_tools.journal import shown
 from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json_array
 from jqueue.console.table import put_table
 from jqueue.console.terminal import say
 from jqueue.console.times import local
-from jqueue.console.values import JOB_ID
 from jqueue.errors import JobNotFound, QueueCorrupt
 from jqueue.job.change import Document
 from jqueue.store import opening

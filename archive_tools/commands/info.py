@@ -8,11 +8,11 @@ import click
 
 from archive_tools.command import command, directory_argument, json_option
 from archive_tools.commands.listing import say_missing
+from archive_tools.jobids import JOB_ID
 from archive_tools.moments import At, at_option, open_at
 from jqueue.console.details import put_job
 from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json
-from jqueue.console.values import JOB_ID
 from jqueue.job.row import row_of
 
 

@@ -12,6 +12,7 @@ import click
 
 from archive_tools.command import command, directory_argument, json_option
 from archive_tools.history import in_utc
+from archive_tools.jobids import JOB_ID
 from archive_tools.journal import NOT_CHANGES, Damage, Part, parts, said, time_of
 from archive_tools.journal_following import follow
 from archive_tools.moments import AT, At
@@ -19,7 +20,6 @@ from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json
 from jqueue.console.terminal import flush, put, say
 from jqueue.console.times import local
-from jqueue.console.values import JOB_ID
 from jqueue.job.change import KINDS
 from jqueue.store.lock import is_owned
 from jqueue.store.realdisk import QuietDisk

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from archive_tools.command import command, directory_argument
+from archive_tools.jobids import JOB_ID
 from archive_tools.listing import Form, Part, Rows, csv_heading, rows_of
 from archive_tools.moments import At, at_option, open_at
 from archive_tools.progress import progress
@@ -17,7 +18,6 @@ from jqueue.console.choosing import choice_options, view_options
 from jqueue.console.jobs import Columns, columns
 from jqueue.console.secrets import show_secrets_option
 from jqueue.console.terminal import put_bytes, say
-from jqueue.console.values import JOB_ID
 from jqueue.job.query import Choice, Field
 
 MOST_NAMED: Final = 20

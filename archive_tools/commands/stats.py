@@ -9,6 +9,7 @@ import click
 
 from archive_tools.command import command, directory_argument, json_option
 from archive_tools.commands.picture_file import PictureFile
+from archive_tools.jobids import JOB_ID
 from archive_tools.moments import At, at_option, open_at
 from archive_tools.progress import progress
 from archive_tools.reading import seek_chosen
@@ -16,7 +17,6 @@ from archive_tools.show_stats import put_stats
 from archive_tools.stats import Stats, stats_of
 from jqueue.console.choosing import choice_options
 from jqueue.console.show import put_json
-from jqueue.console.values import JOB_ID
 from jqueue.job.query import Choice
 
 PICTURE: Final = PictureFile("svg", "png")

@@ -10,6 +10,7 @@ import click
 
 from archive_tools.command import command, directory_argument, json_option
 from archive_tools.commands.picture_file import PictureFile
+from archive_tools.jobids import JOB_ID
 from archive_tools.moments import At, at_option, open_at
 from archive_tools.pictures import write_private
 from archive_tools.progress import progress
@@ -19,7 +20,7 @@ from archive_tools.timeline_reading import collect
 from jqueue.console.choosing import FilterType
 from jqueue.console.show import put_json
 from jqueue.console.terminal import has_unicode, say, width
-from jqueue.console.values import JOB_ID, PAST
+from jqueue.console.values import PAST
 from jqueue.job.query.choice import Choice
 from jqueue.job.status import JobStatus
 

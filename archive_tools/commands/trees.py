@@ -9,12 +9,12 @@ import click
 
 from archive_tools.command import command, directory_argument, json_option
 from archive_tools.commands.listing import say_missing
+from archive_tools.jobids import JOB_ID
 from archive_tools.moments import At, at_option, open_at
 from archive_tools.reading import read_jobs, seek, seek_chosen
 from jqueue.console.secrets import show_secrets_option
 from jqueue.console.show import put_json_array
 from jqueue.console.trees import Level, nested, put_family, walk
-from jqueue.console.values import JOB_ID
 from jqueue.job.query import Choice
 from jqueue.job.snapshot import Job
 from jqueue.store.offline import OfflineQueue

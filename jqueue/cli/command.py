@@ -13,13 +13,13 @@ import click
 
 from jqueue.cli.hints import hint_for
 from jqueue.console.terminal import flush, one_line, say
+from jqueue.console.usage import say_usage
 from jqueue.errors import JQueueError
 
 if TYPE_CHECKING:
     from jqueue.cli.target import Client
 
 EXIT_FAILED = 1
-EXIT_USAGE = 2
 
 
 @dataclass
@@ -167,9 +167,7 @@ class Group(click.Group):
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.UsageError as error:
-            path = error.ctx.command_path if error.ctx is not None else "jqueue"
-            say(f"Error: {one_line(error.format_message())} (see {path} --help)")
-            code = EXIT_USAGE
+            code = say_usage(error, "jqueue")
         except click.ClickException as error:
             say(f"Error: {error.format_message()}")
             code = error.exit_code
