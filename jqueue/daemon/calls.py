@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from jqueue.daemon import luxi
 from jqueue.errors import QueueFailed
-from jqueue.execution.wire import READ_BYTES, SOCKET, Splitter, frame
+from jqueue.execution.wire import READ_BYTES, SOCKET, Frame, Splitter, frame
 from jqueue.job import jsonio
 
 MAX_KEPT: Final = 8
@@ -31,7 +31,7 @@ class _Peer:
     def __init__(self, stream: socket.socket) -> None:
         self.stream = stream
         self.splitter = Splitter()
-        self.frames: list[bytes] = []
+        self.frames: list[Frame] = []
 
     def receive(self) -> Any:
         """Return the next answer.  Raises Lost."""

@@ -19,7 +19,7 @@ from jqueue.daemon import luxi
 from jqueue.daemon.reactor import LoopTimer, Reactor
 from jqueue.errors import InvalidJob, TooLarge
 from jqueue.execution.claims import Request
-from jqueue.execution.wire import HELLO, READ_BYTES, Splitter
+from jqueue.execution.wire import HELLO, READ_BYTES, Frame, Splitter
 from jqueue.job import jsonio
 
 _log = logging.getLogger(__name__)
@@ -104,8 +104,8 @@ class Handler(Protocol):
     def may_hold(self, connection: Connection, size_bytes: int) -> bool:
         """Whether there is room for so much of messages that aren't understood yet."""
 
-    def parse_apart(self, text: bytes, then: Callable[[luxi.Request | InvalidJob], None]) -> None:
-        """Parse a long request on another thread; `then` is called in the loop's."""
+    def parse_apart(self, text: Frame, then: Callable[[luxi.Request | InvalidJob], None]) -> None:
+        """Parse and check a long request on another thread; `then` is called in the loop's."""
 
 
 class Connection:
@@ -125,7 +125,7 @@ class Connection:
         self._stream: socket.socket | None = stream
         self._fd = stream.fileno()
         self._splitter = Splitter()
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[Frame] = deque()
         self._parsing_bytes = 0
         """Of the request that is parsed apart: those behind it wait, and no more is read."""
         self._slots: deque[Slot] = deque()
@@ -204,7 +204,7 @@ class Connection:
         while self._read():
             pass
 
-    def _receive(self, text: bytes) -> None:
+    def _receive(self, text: Frame) -> None:
         if self._closing:
             return
         try:

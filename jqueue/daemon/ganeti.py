@@ -26,6 +26,7 @@ from jqueue.job.query import GANETI, compile_filter
 from jqueue.job.snapshot import Job
 from jqueue.queue import operating
 from jqueue.queue.core import QueueCore
+from jqueue.queue.entries import Prepared
 from jqueue.queue.submission import Terms, submit_many, submit_one
 
 MAX_WAIT_S: Final = 89.0
@@ -76,14 +77,14 @@ class Methods:
 
     def _submit_job(self, call: Call, ops: Any, *, key: Any = None) -> None:
         terms = self._terms(call, key)
-        call.begin_submission(submit_one(_list(ops), terms, self._core.check))
+        call.begin_submission(submit_one(_jobs(ops), terms, self._core.check))
 
     def _submit_despite_drain(self, call: Call, ops: Any, *, key: Any = None) -> None:
         terms = self._terms(call, key, despite_drain=True)
-        call.begin_submission(submit_one(_list(ops), terms, self._core.check))
+        call.begin_submission(submit_one(_jobs(ops), terms, self._core.check))
 
     def _submit_many(self, call: Call, jobs: Any, *, key: Any = None) -> None:
-        decide = submit_many(_list(jobs), self._terms(call, key), check=self._core.check)
+        decide = submit_many(_jobs(jobs), self._terms(call, key), check=self._core.check)
         call.begin_submission(decide, lambda answers: [list(answer) for answer in answers])
 
     # Watching and reading
@@ -253,6 +254,10 @@ def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise MalformedQuery(f"{value!r:.80} is not a list")
     return value
+
+
+def _jobs(value: Any) -> list[Any] | Prepared:
+    return value if isinstance(value, Prepared) else _list(value)
 
 
 def _names(value: Any) -> Sequence[str]:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from jqueue import errors
 from jqueue.errors import InvalidJob, JQueueError
-from jqueue.execution.wire import END, frame
+from jqueue.execution.wire import END, Frame, frame
 from jqueue.job import jsonio
 from jqueue.job.snapshot import Job
 
@@ -34,7 +34,7 @@ class Request(NamedTuple):
     """A submission's, so that it isn't made twice: for Ganeti's methods, beside their arguments."""
 
 
-def parse_request(text: bytes) -> Request:
+def parse_request(text: Frame) -> Request:
     """Return the request that a frame holds; raises InvalidJob."""
     value = jsonio.loads_strict(text, max_depth=MAX_DEPTH)
     if not isinstance(value, dict):

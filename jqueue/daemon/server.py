@@ -26,7 +26,7 @@ from jqueue.daemon.verbs import Verbs
 from jqueue.errors import InvalidJob, QueueFailed
 from jqueue.execution.port import greet, read_hello
 from jqueue.execution.runner import Runner
-from jqueue.execution.wire import SOCKET
+from jqueue.execution.wire import SOCKET, Frame
 
 _log = logging.getLogger(__name__)
 
@@ -112,12 +112,16 @@ class Server:
             self._accepting = True
             self._reactor.watch(self._listener.fileno(), self._accept)
 
-    def parse_apart(self, text: bytes, then: Callable[[luxi.Request | InvalidJob], None]) -> None:
-        """Parse a long request on a reader's thread; `then` is called in the loop's."""
+    def parse_apart(self, text: Frame, then: Callable[[luxi.Request | InvalidJob], None]) -> None:
+        """Parse a long request on a reader's thread, and check the jobs in it.
+
+        `then` is called in the loop's.
+        """
 
         def parse() -> None:
             try:
-                request: luxi.Request | InvalidJob = luxi.parse_request(text)
+                parsed = luxi.parse_request(text)
+                request: luxi.Request | InvalidJob = self.verbs.prepared(parsed)
             except InvalidJob as error:
                 request = error
             self._reactor.call_threadsafe(lambda: then(request))

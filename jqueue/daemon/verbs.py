@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jqueue.daemon import luxi
 from jqueue.daemon.arguments import Arguments
@@ -38,7 +38,7 @@ from jqueue.job.jsonio import check_storable
 from jqueue.queue import operating
 from jqueue.queue.children import submit_children
 from jqueue.queue.core import QueueCore
-from jqueue.queue.entries import check_name
+from jqueue.queue.entries import Check, Prepared, check_name, prepared_many, prepared_one
 from jqueue.queue.finishing import finish
 from jqueue.queue.protocol import Submission
 from jqueue.queue.reading import overall
@@ -51,6 +51,23 @@ _log = logging.getLogger(__name__)
 
 READERS: Final = 4
 """Threads for readings that take long."""
+
+
+class _Prepare(NamedTuple):
+    """How the jobs in a request are checked before its verb is called."""
+
+    argument: str | None
+    """Its name among named arguments; with a method of Ganeti's it is the first."""
+    check: Callable[[list[Any], Check | None], Prepared]
+
+
+_PREPARED: Final = {
+    "submit": _Prepare("ops", prepared_one),
+    "submit_many": _Prepare("jobs", prepared_many),
+    "SubmitJob": _Prepare(None, prepared_one),
+    "SubmitJobToDrainedQueue": _Prepare(None, prepared_one),
+    "SubmitManyJobs": _Prepare(None, prepared_many),
+}
 
 
 class Verbs:
@@ -103,6 +120,22 @@ class Verbs:
         arguments.check(request.args)
         method(call, **request.args)
 
+    def prepared(self, request: luxi.Request) -> luxi.Request:
+        """Check the jobs of a long request beforehand, on any thread: what a verb need not do."""
+        prepare = _PREPARED.get(request.method)
+        args = request.args
+        if prepare is None or not args:
+            return request
+        place = 0 if isinstance(args, list) else prepare.argument
+        found = args[0] if isinstance(args, list) else args.get(place)
+        if not isinstance(found, list):
+            return request
+        checked = prepare.check(found, self.core.check)
+        if request.key is not None or (isinstance(args, dict) and args.get("key") is not None):
+            _ = checked.digest
+        args[place] = checked
+        return request
+
     def forget(self, connection: Connection) -> None:
         """A connection is gone: what it claimed is judged once its livelock is free."""
         for request in list(connection.claims):
@@ -122,7 +155,7 @@ class Verbs:
     def do_submit(
         self,
         call: Call,
-        ops: list[Any],
+        ops: list[Any] | Prepared,
         key: str | None = None,
         unique: str | None = None,
         despite_drain: bool = False,
@@ -131,7 +164,11 @@ class Verbs:
         call.begin_submission(submit_one(ops, terms, self.core.check))
 
     def do_submit_many(
-        self, call: Call, jobs: list[Any], key: str | None = None, atomic: bool = False
+        self,
+        call: Call,
+        jobs: list[Any] | Prepared,
+        key: str | None = None,
+        atomic: bool = False,
     ) -> None:
         decide = submit_many(jobs, self._terms(call, key=key), atomic=atomic, check=self.core.check)
         call.begin_submission(decide, _submissions)

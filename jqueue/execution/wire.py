@@ -22,6 +22,7 @@ start may come along.  In version 1 it said `idle` after `ok` instead, and could
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from jqueue.errors import TooLarge
@@ -38,6 +39,9 @@ MAX_FRAME_BYTES: Final = 64 << 20
 """No message is longer than a record of the journal, which it would have to fit."""
 READ_BYTES: Final = 256 << 10
 
+Frame = bytes | bytearray
+"""The bytes of one message; whoever is given one may keep it."""
+
 
 def frame(message: Any) -> bytes:
     """Return a message as it goes over the socket."""
@@ -52,7 +56,7 @@ class Splitter:
         self._rest = bytearray()
         self._searched = 0
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> Sequence[Frame]:
         """Return the frames that `data` completes, without their ends.
 
         Raises TooLarge; nothing after that can be understood.
@@ -66,6 +70,12 @@ class Splitter:
             self._searched = len(self._rest)
             self._check(self._searched)
             return []
+        if at == len(self._rest) - 1:
+            # The usual end of a long message, which is handed over without a copy.
+            whole, self._rest, self._searched = self._rest, bytearray(), 0
+            self._check(at)
+            del whole[at:]
+            return [whole]
         *frames, rest = bytes(self._rest).split(END)
         self._rest, self._searched = bytearray(rest), len(rest)
         for each in (*frames, rest):

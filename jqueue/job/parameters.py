@@ -30,10 +30,13 @@ MAX_SECONDS = 253_402_300_799
 _OP_ID = re.compile(r"OP_[A-Z0-9_]+", re.ASCII)
 
 
-def normalize_job(ops: Iterable[OpCode | Mapping[str, Any]]) -> list[dict[str, Any]]:
+def normalize_job(
+    ops: Iterable[OpCode | Mapping[str, Any]], storable: Callable[[Any], Any] = check_storable
+) -> list[dict[str, Any]]:
     """The inputs of a job's opcodes, checked, as plain dicts of their own.
 
-    Raises InvalidJob with the opcode's index and the parameter's name.
+    `storable` makes a plain value of each.  Raises InvalidJob with the opcode's index and the
+    parameter's name.
     """
     if isinstance(ops, OpCode | Mapping | str | bytes) or not isinstance(ops, Iterable):
         raise InvalidJob("a job is a list of opcodes; for one opcode submit [op]")
@@ -42,7 +45,7 @@ def normalize_job(ops: Iterable[OpCode | Mapping[str, Any]]) -> list[dict[str, A
         if index == MAX_OPCODES:
             raise InvalidJob(f"a job has at most {MAX_OPCODES} opcodes", index=index)
         try:
-            inputs.append(normalize_op(op))
+            inputs.append(normalize_op(op, storable))
         except InvalidJob as error:
             raise error.at(index) from error
     if not inputs:
@@ -50,7 +53,9 @@ def normalize_job(ops: Iterable[OpCode | Mapping[str, Any]]) -> list[dict[str, A
     return inputs
 
 
-def normalize_op(op: OpCode | Mapping[str, Any]) -> dict[str, Any]:
+def normalize_op(
+    op: OpCode | Mapping[str, Any], storable: Callable[[Any], Any] = check_storable
+) -> dict[str, Any]:
     """The input of one opcode, checked, as a plain dict of its own.
 
     Absent and null parameters stay as they are: what they mean is decided where they are used.
@@ -60,16 +65,16 @@ def normalize_op(op: OpCode | Mapping[str, Any]) -> dict[str, Any]:
         op = op.to_input()
     elif not isinstance(op, Mapping):
         raise InvalidJob(f"an opcode is an OpCode or an object, not a {type(op).__name__}")
-    storable: dict[str, Any] = check_storable(op)
-    _check_op_id(storable.get("OP_ID"))
-    for name in _CHECKS.keys() & storable.keys():
-        value = storable[name]
+    plain: dict[str, Any] = storable(op)
+    _check_op_id(plain.get("OP_ID"))
+    for name in _CHECKS.keys() & plain.keys():
+        value = plain[name]
         if value is not None and not _CHECKS[name](value):
             raise InvalidJob(f"{name} must be {_WANTED[name]}, not {value!r:.80}", field=name)
-    depends = storable.get("depends")
+    depends = plain.get("depends")
     if depends:
-        storable["depends"] = [[_target(job), wanted] for job, wanted in depends]
-    return storable
+        plain["depends"] = [[_target(job), wanted] for job, wanted in depends]
+    return plain
 
 
 def _check_op_id(op_id: Any) -> None:

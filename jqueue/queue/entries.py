@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import orjson
 
 from jqueue.errors import InvalidJob, JQueueError
-from jqueue.job.jsonio import check_storable
+from jqueue.job.jsonio import check_parsed, check_storable
 from jqueue.job.parameters import normalize_job
 from jqueue.queue.protocol import AnyOp
 
@@ -27,9 +28,35 @@ class Entry(NamedTuple):
     refusal: JQueueError | None = None
 
 
-def prepare(ops: Iterable[AnyOp], check: Check | None = None) -> Entry:
+class Prepared:
+    """The entries of a submission, checked by whoever had the time for it."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells whether two submissions have the same content."""
+        return digest_of(self.entries)
+
+
+def prepared_one(ops: list[Any], check: Check | None) -> Prepared:
+    """One job out of a parsed request, checked; an error is found in its `refusal`."""
+    return Prepared([_judged(ops, check, check_parsed)])
+
+
+def prepared_many(jobs: list[Any], check: Check | None) -> Prepared:
+    """The jobs out of a parsed request, checked."""
+    return Prepared(prepare_many(jobs, check, check_parsed))
+
+
+def prepare(
+    ops: Iterable[AnyOp],
+    check: Check | None = None,
+    storable: Callable[[Any], Any] = check_storable,
+) -> Entry:
     """The entry that these opcodes make.  Raises InvalidJob with the opcode's index."""
-    inputs = normalize_job(ops)
+    inputs = normalize_job(ops, storable)
     depends = False
     for at, given in enumerate(inputs):
         if given.get("depends"):
@@ -42,7 +69,11 @@ def prepare(ops: Iterable[AnyOp], check: Check | None = None) -> Entry:
     return Entry(inputs, depends)
 
 
-def prepare_many(jobs: Iterable[Iterable[AnyOp]], check: Check | None = None) -> list[Entry]:
+def prepare_many(
+    jobs: Iterable[Iterable[AnyOp]],
+    check: Check | None = None,
+    storable: Callable[[Any], Any] = check_storable,
+) -> list[Entry]:
     """The entries of a submission; what is wrong with one is found in its `refusal`.
 
     An entry `{"refused": text}`, as a worker sends it, is one that was refused already.
@@ -54,11 +85,15 @@ def prepare_many(jobs: Iterable[Iterable[AnyOp]], check: Check | None = None) ->
         if isinstance(ops, Mapping) and isinstance(ops.get("refused"), str):
             entries.append(Entry([], False, InvalidJob(ops["refused"])))
             continue
-        try:
-            entries.append(prepare(ops, check))
-        except InvalidJob as refusal:
-            entries.append(Entry([], False, refusal))
+        entries.append(_judged(ops, check, storable))
     return entries
+
+
+def _judged(ops: Iterable[AnyOp], check: Check | None, storable: Callable[[Any], Any]) -> Entry:
+    try:
+        return prepare(ops, check, storable)
+    except InvalidJob as refusal:
+        return Entry([], False, refusal)
 
 
 def digest_of(entries: Iterable[Entry]) -> str:

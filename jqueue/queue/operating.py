@@ -23,7 +23,7 @@ from jqueue.job.transitions import (
 from jqueue.job.transitions import cancel as cancel_updates
 from jqueue.queue.answer import Answered, Reply, as_changes, reply
 from jqueue.queue.clock import NS_PER_S
-from jqueue.queue.entries import Entry
+from jqueue.queue.entries import Entry, Prepared
 from jqueue.queue.submission import Terms, submit_entry
 from jqueue.store.protocol import Decide, JobAt, live_document
 
@@ -77,7 +77,7 @@ def retry(job: int, terms: Terms, *, from_failed: bool = False) -> Decide:
             raise Answered(unfinished)
         inputs = retry_inputs(document, from_failed=from_failed, now=terms.now)
         entry = Entry(inputs, any(given.get("depends") for given in inputs))
-        return submit_entry(entry, terms._replace(retry_of=job))(layer)
+        return submit_entry(Prepared([entry]), terms._replace(retry_of=job))(layer)
 
     return decide
 

@@ -158,14 +158,24 @@ class _Jobs(Iterator[Job]):
         self._moment: Snapshot | None = moment
         self._places = (Place.LIVE, Place.ARCHIVE) if archived else (Place.LIVE,)
         self._statuses = statuses
-        if ids is None and statuses is not None and statuses <= OPEN:
-            ids = moment.open_ids() if JobStatus.QUEUED in statuses else moment.begun_ids()
-        self._ids = iter(moment.job_ids(archived=archived) if ids is None else ids)
+        self._asked = ids
+        self._ids: Iterator[int] | None = None
+
+    def _listed(self, moment: Snapshot) -> Iterator[int]:
+        """The IDs to look at: all jobs are listed by who reads the first, not by who asks."""
+        if self._asked is not None:
+            return iter(self._asked)
+        statuses = self._statuses
+        if statuses is None or not statuses <= OPEN:
+            return iter(moment.job_ids(archived=Place.ARCHIVE in self._places))
+        return iter(moment.open_ids() if JobStatus.QUEUED in statuses else moment.begun_ids())
 
     def __next__(self) -> Job:
         moment = self._moment
         if moment is None:
             raise StopIteration
+        if self._ids is None:
+            self._ids = self._listed(moment)
         for job in self._ids:
             entry: Entry | None = moment.find(job)
             if entry is None or entry.document is None or entry.place not in self._places:

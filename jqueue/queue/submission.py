@@ -15,7 +15,7 @@ from jqueue.job.state import Layer
 from jqueue.job.status import JobStatus
 from jqueue.queue.answer import Answered, Reply, reply
 from jqueue.queue.dependencies import exists, final_statuses
-from jqueue.queue.entries import Check, Entry, check_name, digest_of, prepare, prepare_many
+from jqueue.queue.entries import Check, Entry, Prepared, check_name, prepare, prepare_many
 from jqueue.queue.keys import key_change, known_answer
 from jqueue.queue.protocol import AnyOp, Submission
 from jqueue.store.protocol import Decide, NotDrained, drained
@@ -47,22 +47,27 @@ class Terms(NamedTuple):
     """The user whose process asked, where that is known; the reason trail then says so."""
 
 
-def submit_one(ops: Iterable[AnyOp], terms: Terms, check: Check | None = None) -> Decide:
+def submit_one(ops: Iterable[AnyOp] | Prepared, terms: Terms, check: Check | None = None) -> Decide:
     """Submit one job; the answer is its ID, or that of the job that `key` or `unique` stands for.
 
     Raises InvalidJob now; the rule raises QueueDrained, QueueFull, KeyConflict, InvalidJob.
     """
     check_name(terms.key, "key")
     check_name(terms.unique, "unique")
-    return submit_entry(prepare(ops, check), terms)
+    prepared = ops if isinstance(ops, Prepared) else Prepared([prepare(ops, check)])
+    refusal = prepared.entries[0].refusal
+    if refusal is not None:
+        raise refusal
+    return submit_entry(prepared, terms)
 
 
-def submit_entry(entry: Entry, terms: Terms) -> Decide:
-    """As `submit_one`, of an entry that is at hand."""
+def submit_entry(prepared: Prepared, terms: Terms) -> Decide:
+    """As `submit_one`, of the one entry that is at hand."""
+    [entry] = prepared.entries
     key, unique = terms.key, terms.unique
     digest = ""
     if key is not None:
-        digest = digest_of([entry])
+        digest = prepared.digest
         terms = terms._replace(key_digest=digest)
 
     def decide(layer: Layer) -> Reply:
@@ -90,7 +95,7 @@ def submit_entry(entry: Entry, terms: Terms) -> Decide:
 
 
 def submit_many(
-    jobs: Iterable[Iterable[AnyOp]],
+    jobs: Iterable[Iterable[AnyOp]] | Prepared,
     terms: Terms,
     *,
     atomic: bool = False,
@@ -103,10 +108,11 @@ def submit_many(
     """
     check_name(terms.key, "key")
     key = terms.key
-    entries = prepare_many(jobs, check)
+    prepared = jobs if isinstance(jobs, Prepared) else Prepared(prepare_many(jobs, check))
+    entries = prepared.entries
     digest = ""
     if key is not None:
-        digest = digest_of(entries)
+        digest = prepared.digest
         terms = terms._replace(key_digest=digest)
 
     def decide(layer: Layer) -> Reply:
