@@ -1,4 +1,4 @@
-"""The daemon over its socket: submissions, a query of everything, who waits for a commit.
+"""The daemon over its socket: submissions, a query of everything, who waits, what holds up others.
 
 Everything is durable; the daemon has no workers, so nothing else happens.  The limit is one append
 and fdatasync a submission, measured beside each round.  luxid's figures are constants, measured
@@ -27,6 +27,7 @@ BATCH = 1000
 QUERIED = 10_000
 WAKES = 200
 WATCHERS = 1000
+LARGE_BYTES = 60 << 20
 LUXID_ONE = 644
 LUXID_BATCH = 1635
 END = b"\x03"
@@ -45,10 +46,7 @@ class Served:
 
     def say(self, method, *args):
         """Send a LUXI request on a connection of its own."""
-        stream = socket.socket(socket.AF_UNIX)
-        stream.connect(os.path.join(self.path, "socket"))
-        stream.sendall(json.dumps({"method": method, "args": args}).encode() + END)
-        return stream
+        return say(self.path, method, *args)
 
     def ask(self, method, *args):
         """Return the bytes of the answer."""
@@ -67,6 +65,13 @@ class Served:
         self.client.close()
         self.process.terminate()
         self.process.wait()
+
+
+def say(path, method, *args):
+    stream = socket.socket(socket.AF_UNIX)
+    stream.connect(os.path.join(path, "socket"))
+    stream.sendall(json.dumps({"method": method, "args": args}).encode() + END)
+    return stream
 
 
 def receive(stream):
@@ -212,6 +217,70 @@ def watchers(served):
     )
 
 
+def large(client, _path):
+    client.submit([{**PAYLOAD, "payload": "x" * LARGE_BYTES}])
+
+
+def batch(client, _path):
+    client.submit_many([[PAYLOAD]] * QUERIED)
+
+
+def querying(_client, path):
+    with say(path, "Query", "job", list(GANETI), None) as stream:
+        receive(stream)
+
+
+def listing(client, _path):
+    for _ in client.jobs():
+        pass
+
+
+BURDENS = (
+    (f"submitting {LARGE_BYTES >> 20} MiB", large, 0),
+    (f"a batch of {QUERIED} jobs", batch, 0),
+    ("a Query of 20000 jobs", querying, 20_000),
+    ("jobs() over 100000 jobs", listing, 100_000),
+)
+"""What a client can hold up others with, and how many jobs there are to be."""
+
+
+def bear(path, burden, ready, go):
+    with connect(path, timeout_s=60) as client:
+        client.count()
+        ready.release()
+        go.wait()
+        burden(client, path)
+
+
+def beside(served, burden):
+    """Return the waits of small submissions while another process is such a burden."""
+    context = multiprocessing.get_context("spawn")
+    ready, go = context.Semaphore(0), context.Event()
+    process = context.Process(target=bear, args=(served.path, burden, ready, go))
+    process.start()
+    ready.acquire()
+    go.set()
+    waits = []
+    while process.is_alive():
+        waits += commits(served, 1)
+    process.join()
+    return waits
+
+
+def held_up(root):
+    """The worst wait of a small submission beside each burden, and without one."""
+    served = Served(root / "socket-held-up")
+    print(f"a submission beside nothing: {quantiles(commits(served))}")
+    jobs = 0
+    for name, burden, needed in BURDENS:
+        while jobs < needed:
+            served.client.submit_many([[PAYLOAD]] * BATCH)
+            jobs += BATCH
+        waits = beside(served, burden)
+        print(f"  beside {name}: {quantiles(waits)}, the worst {max(waits) * 1000:.0f} ms")
+    served.close()
+
+
 def sockets(root):
     """Measure all of it below `root`."""
     print(f"\n{'over the socket, durable':<28}{'clients':>8}{'jobs/s':>10}{'x limit':>10}")
@@ -230,3 +299,4 @@ def sockets(root):
     print(f"wait, from the change's request to its waiter: {quantiles(wakes(served))}")
     watchers(served)
     served.close()
+    held_up(root)
