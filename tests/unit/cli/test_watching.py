@@ -101,7 +101,7 @@ def test_on_a_terminal_lines_run_above_the_progress_of_each_job(queue):
         assert "copying" not in terminal.text
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_cursor_is_shown_again_whatever_ends_it(queue, signum):
     queue.submit([{"OP_ID": "OP_X"}])
     with watched(queue, "1", LANG="C") as terminal:
