@@ -32,10 +32,10 @@ class Tally:
                 self.submitted += 1
             elif kind is Started:
                 self.started += 1
-            elif isinstance(change, JobSet):
+            elif type(change) is JobSet:
                 if change.values.get("end_timestamp") is not None:
                     self._end(batch, change.job)
-            elif isinstance(change, Logged) and len(batch.changes) > 1:
+            elif type(change) is Logged and len(batch.changes) > 1:
                 # Said in the record that takes the opcode from its process; a unit's own log
                 # entries, whatever they say, are records of nothing else.
                 self.interruptions += sum(entry[2] == "interrupted" for entry in change.entries)

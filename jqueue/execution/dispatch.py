@@ -171,6 +171,11 @@ class Dispatcher:
         return bool(self._canceling or scheduler.verdicts or scheduler.lock_waiters)
 
     @property
+    def has_times(self) -> bool:
+        """Whether there is anything that only time brings."""
+        return self._scheduler.has_times
+
+    @property
     def has_verdicts(self) -> bool:
         """Whether there is a verdict to be given."""
         return bool(self._scheduler.verdicts)
@@ -241,4 +246,7 @@ def worker_record(
 def _is_canceling(entry: Entry | None) -> bool:
     if entry is None or entry.document is None or not entry.live:
         return False
-    return any(op["status"] == JobStatus.CANCELING for op in entry.document["ops"])
+    for op in entry.document["ops"]:  # noqa: SIM110 - a generator costs more than what it asks
+        if op["status"] == JobStatus.CANCELING:
+            return True
+    return False

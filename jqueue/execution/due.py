@@ -31,6 +31,10 @@ class Agenda:
         """Let it be due no more."""
         self._at.pop(job, None)
 
+    def __bool__(self) -> bool:
+        """Whether anything waits, or did a moment ago."""
+        return bool(self._heap)
+
     def left_s(self, job: int) -> float:
         """Return how long it is until the job's time comes; 0 if it has come, or it has none."""
         at_s = self._at.get(job)
@@ -38,6 +42,8 @@ class Agenda:
 
     def take_due(self) -> list[int]:
         """Return the jobs whose time has come; they are due no more."""
+        if not self._heap:
+            return []
         now_s = self._now_s()
         taken = []
         while (first := self.first()) is not None and first[0] <= now_s:

@@ -84,7 +84,7 @@ class Runner:
         dispatcher.listen(self._on_batch)
 
     def _on_batch(self) -> None:
-        # Other threads' commits are their own affair, unless there is somebody to start something.
+        # A change is somebody's own affair, unless there is somebody to start something.
         if self._idle or self._claims_wait or self.on_idle or self.dispatcher.urgent:
             self.wake()
 
@@ -99,26 +99,32 @@ class Runner:
         if not self._dirty:
             return
         self._dirty = False
-        for job in self.dispatcher.take_canceling():
-            self.endings.kill(job)
+        if self.dispatcher.urgent:
+            for job in self.dispatcher.take_canceling():
+                self.endings.kill(job)
         paused = (
             self.crew.stopping or self._resting is not None or self.store.find("pause") is not None
         )
         if not paused:
             self._start_all()
         self._claims_wait = self.claimants(not paused)
-        # Who looks for something to start finds these.
+        if self.dispatcher.urgent:
+            self._say_found()
+        if self.dispatcher.has_times:
+            for job, at in self.dispatcher.take_aged():
+                self.loop.begin(age(job, at), self._aged)
+            self._arm_due()
+        if self.on_idle is not None and self.is_idle:
+            self.on_idle()
+
+    def _say_found(self) -> None:
+        """Say in records what was found by looking for something to start."""
         for job in self.dispatcher.take_verdicts():
             decide = judge_dependencies(job, self.clock.now_ns())
             self.loop.begin(decide, partial(self._judged, job))
         for job, at in self.dispatcher.take_lock_waiters():
             decide = wait_for_locks(job, at, now=self.clock.now_ns())
             self.loop.begin(decide, self._aged)
-        for job, at in self.dispatcher.take_aged():
-            self.loop.begin(age(job, at), self._aged)
-        self._arm_due()
-        if self.on_idle is not None and self.is_idle:
-            self.on_idle()
 
     def _judged(self, job: int, result: Result) -> None:
         if result.error is not None and not isinstance(result.error, Refused):
@@ -335,4 +341,4 @@ class Runner:
 
     def _forgotten(self, execution: Execution) -> None:
         self.forgotten(execution)
-        self.wake()
+        self._on_batch()

@@ -343,6 +343,11 @@ class Scheduler:
         due = [left_s for agenda in agendas if (left_s := agenda.next_in_s()) is not None]
         return min(due, default=None)
 
+    @property
+    def has_times(self) -> bool:
+        """Whether there is anything that only time brings."""
+        return bool(self._appointments or self._retries or self._patience)
+
     def _release_due(self) -> None:
         for job in (*self._appointments.take_due(), *self._retries.take_due()):
             if self.held.is_held(job, "retry", "not_before"):

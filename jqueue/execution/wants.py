@@ -30,9 +30,11 @@ def wanted(unit: Unit | None, op: Mapping[str, Any]) -> dict[str, str | int]:
             raise InvalidJob(f"its locks can't be told: {type(error).__name__}: {error}") from error
     reasons = given.get("reason") if isinstance(given, dict) else None
     for entry in reasons or ():
-        found = _RATE_LIMIT.fullmatch(entry[1]) if isinstance(entry[1], str) else None
-        if found is not None:
-            wants[entry[1]] = int(found[1])
+        why = entry[1]
+        if isinstance(why, str) and why.startswith("rate-limit:"):
+            found = _RATE_LIMIT.fullmatch(why)
+            if found is not None:
+                wants[why] = int(found[1])
     return wants
 
 

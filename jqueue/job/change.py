@@ -195,8 +195,6 @@ def decode_change(value: dict[str, Any]) -> Change:
 
 def touched_job(change: Change) -> int | None:
     """Return the ID of the job that `change` is about, or None."""
-    if isinstance(change, Submitted):
+    if type(change) is Submitted:
         return int(change.document["id"])
-    if isinstance(change, SerialSet | DrainSet | PauseSet | KeySet | KeyDropped):
-        return None
-    return change.job
+    return getattr(change, "job", None)

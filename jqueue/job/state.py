@@ -177,13 +177,13 @@ def _job_of_update(change: Change) -> int | None:
     return change.job if isinstance(change, Update) else None
 
 
-def _document(layer: Layer, job: int) -> Document:
-    entry = layer.find(job)
+def _known(layer: Layer, job: int) -> tuple[Entry, Document]:
+    """Return the entry and the document of a job, live or archived."""
+    entry: Entry | None = layer.find(job)
     if entry is None or entry.document is None:
         msg = f"job {job} is not there"
         raise ValueError(msg)
-    document: Document = entry.document
-    return document
+    return entry, entry.document
 
 
 def _submitted(layer: Layer, change: Submitted) -> None:
@@ -199,7 +199,7 @@ def _updated(layer: Layer, change: Update) -> None:
 
 def _update(layer: Layer, job: int, updates: Iterable[Update]) -> None:
     """Change values of a job and of its opcodes, in order."""
-    document = _document(layer, job)
+    old, document = _known(layer, job)
     ops = [*document["ops"]]
     for change in updates:
         if type(change) is JobSet:
@@ -212,11 +212,12 @@ def _update(layer: Layer, job: int, updates: Iterable[Update]) -> None:
         if type(change) is Started:
             values = {**values, "token": layer.lsn}
         ops[at] = updated(values, ops[at])
-    _put_document(layer, job, {**document, "ops": ops, "lsn": layer.lsn})
+    entry = Entry({**document, "ops": ops, "lsn": layer.lsn}, old.place, layer.lsn)
+    _replace(layer, job, old, entry)
 
 
 def _logged(layer: Layer, change: Logged) -> None:
-    document = _document(layer, change.job)
+    _, document = _known(layer, change.job)
     ops = [*document["ops"]]
     op = ops[change.op]
     ops[change.op] = {**op, "log": Log.of(op.get("log")).append(change.entries)}
@@ -225,7 +226,7 @@ def _logged(layer: Layer, change: Logged) -> None:
 
 
 def _archived(layer: Layer, change: Archived) -> None:
-    document = _document(layer, change.job)
+    _, document = _known(layer, change.job)
     _put(layer, change.job, Entry(document, Place.ARCHIVE, layer.lsn))
     key = document.get("key")
     if key is not None:
@@ -288,14 +289,12 @@ _APPLY: Final[dict[type, Any]] = {
 }
 
 
-def _put_document(layer: Layer, job: int, document: Document) -> None:
-    place = layer.find(job).place
-    _put(layer, job, Entry(document, place, layer.lsn))
-
-
 def _put(layer: Layer, job: int, entry: Entry) -> None:
+    _replace(layer, job, layer.find(job), entry)
+
+
+def _replace(layer: Layer, job: int, old: Entry | None, entry: Entry) -> None:
     """Give a job its new entry and move the derived values with it."""
-    old = layer.find(job)
     layer.set(job, entry)
     was = live_status(old)
     now = live_status(entry)
@@ -310,6 +309,8 @@ def _put(layer: Layer, job: int, entry: Entry) -> None:
     if now_open and not was_open:
         _opened(layer, job, entry)
     elif was_open and not now_open:
+        assert old is not None
+        assert old.document is not None
         _ended(layer, job, old.document, now)
 
 

@@ -52,7 +52,10 @@ def unfinished(document: Document) -> list[int]:
 
 def next_op(document: Document) -> int | None:
     """The index of the opcode whose turn it is, or None if all ended."""
-    return next(iter(unfinished(document)), None)
+    for at, op in enumerate(document["ops"]):
+        if op["status"] not in FINALIZED:
+            return at
+    return None
 
 
 def cancel(document: Document, *, now: int, kill: bool = False) -> tuple[Outcome, Updates]:

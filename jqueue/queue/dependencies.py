@@ -42,16 +42,19 @@ def final_statuses(state: Lookup, op: Mapping[str, Any]) -> dict[str, str]:
 
 def statuses_for(state: Lookup, op: Mapping[str, Any]) -> dict[str, str]:
     """The statuses of all jobs that an opcode depends on, by ID as text, recorded ones first."""
+    depends = dependencies_of(op)
+    if not depends:
+        return {}
     recorded = op.get("dependencies", {})
     return {
-        str(target): recorded.get(str(target)) or status_of(state, target)
-        for target, _ in dependencies_of(op)
+        str(target): recorded.get(str(target)) or status_of(state, target) for target, _ in depends
     }
 
 
 def verdict_on(state: Lookup, op: Mapping[str, Any], job: int) -> tuple[Verdict, str]:
     """The verdict on the dependencies of an opcode of `job`, and what there is to say about it."""
-    return judge(dependencies_of(op), statuses_for(state, op), own_id=job)
+    depends = dependencies_of(op)
+    return judge(depends, statuses_for(state, op) if depends else {}, own_id=job)
 
 
 def judge_dependencies(job: int, now: int) -> Decide:

@@ -76,10 +76,11 @@ def start(  # noqa: PLR0913  # all that recovery must find in the record of the 
             locks=locks,
         )
         given = op["input"] if isinstance(op["input"], dict) else {}
+        own_retries, own_timeout_s = given.get("retries"), given.get("timeout_s")
         extra = {
             "worker": None if worker is None else dict(worker),
-            "retries": _first_set(given.get("retries"), retries),
-            "timeout_s": _first_set(given.get("timeout_s"), timeout_s),
+            "retries": retries if own_retries is None else own_retries,
+            "timeout_s": timeout_s if own_timeout_s is None else own_timeout_s,
             "kind_limit": kind_limit,
             # What they came to must be known for a retry, long after the targets are pruned.
             "dependencies": statuses_for(layer, op) or None,
@@ -117,16 +118,14 @@ def startable_document(layer: Layer, job: int, op_index: int, now: int) -> Docum
 def executing(layer: Layer, job: int, op_index: int, token: int) -> Document:
     """The document of a job whose opcode runs under `token`, even canceling; raises Refused."""
     document = _document(layer, job)
-    condition = OpIs(job, op_index, EXECUTING, token)
-    condition.check(layer)
+    OpIs(job, op_index, EXECUTING, token).check_document(document)
     return document
 
 
 def running(layer: Layer, job: int, op_index: int, token: int) -> Document:
     """As `executing`, but refused too once it is being canceled."""
     document = _document(layer, job)
-    condition = OpIs(job, op_index, (JobStatus.RUNNING,), token)
-    condition.check(layer)
+    OpIs(job, op_index, (JobStatus.RUNNING,), token).check_document(document)
     return document
 
 
@@ -330,10 +329,6 @@ def _said(status: str) -> str:
         JobStatus.CANCELED.value: "canceled",
     }
     return said[str(status)]
-
-
-def _first_set(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
 
 
 def _name(job: int, op_index: int) -> str:

@@ -31,6 +31,7 @@ from jqueue.store.lock import QueueLock, write_owner
 from jqueue.store.memory import follow
 from jqueue.store.packed import DamagedPack, Packs
 from jqueue.store.packing import Packed, Packer
+from jqueue.store.pending import Pending
 from jqueue.store.place import filesystem_warning, ownership_warning
 from jqueue.store.protocol import (
     Batch,
@@ -87,6 +88,7 @@ class DirectoryStore:
         )
         self.packs = Packs(disk)
         self.packer = Packer(disk, self.packs)
+        self._pending = Pending()
         self.files = Files(disk, self._evict, self.packer)
         self.room = Room(self.journal, self.files)
         try:
@@ -198,8 +200,7 @@ class DirectoryStore:
 
     def _load(self, key: Key) -> Any:
         if type(key) is str:
-            number = key.removeprefix(PACK)
-            return self.packs.fault(int(number)) if number != key else None
+            return self.packs.fault(int(key[len(PACK) :])) if key.startswith(PACK) else None
         if type(key) is not int or key > (self.ledger.values.get("serial") or 0):
             return None
         return self._reads.load(key)
@@ -228,11 +229,15 @@ class DirectoryStore:
                 text = "the file of job %d will follow later: %s"
                 _log.warning(text, job, error, extra={"job": job})
 
-    def _evict(self, job: int, entry: Entry) -> None:
+    def _evict(self, job: int, entry: Entry, size_bytes: int) -> None:
+        """Let go of what the job's file of so many bytes holds now, unless it is needed soon."""
         self._reads.written(job)
-        if not is_open(entry):
+        if has_begun(entry):
+            self._pending.drop(job)
+        elif not is_open(entry):
+            self._pending.drop(job)
             self.ledger.evict(job, entry)
-        elif not has_begun(entry):
+        elif not self._pending.keep(job, size_bytes):
             assert entry.document is not None
             stub = unloaded(JobStatus.QUEUED, calc_priority(entry.document["ops"]))
             self.ledger.evict(job, entry, stub)

@@ -29,7 +29,10 @@ MANY_FILES: Final = 256
 class Files:
     """The job files of a queue, and the small files beside them."""
 
-    def __init__(self, disk: Disk, evict: Callable[[int, Entry], None], packer: Packer) -> None:
+    def __init__(
+        self, disk: Disk, evict: Callable[[int, Entry, int], None], packer: Packer
+    ) -> None:
+        """`evict` is told of each entry that a file holds now, and of how many bytes."""
         self._disk = disk
         self._packer = packer
         self._evict = evict
@@ -114,7 +117,7 @@ class Files:
         try:
             if job in self._found:
                 rewriter = None
-            self._place(job, entry, rewriter, movable=movable)
+            size_bytes = self._place(job, entry, rewriter, movable=movable)
             self._found.discard(job)
             done = True
         finally:
@@ -125,7 +128,7 @@ class Files:
                     if self._dirty.get(job) is entry:
                         del self._dirty[job]
                 self._changed.notify_all()
-        self._evict(job, entry)
+        self._evict(job, entry, size_bytes)
 
     def write_all(self) -> None:
         """Bring every file up to date; raises the first OSError after trying the rest."""
@@ -166,11 +169,11 @@ class Files:
         self._disk.write_file(name, data, new=False)
         self._touched(name)
 
-    def _place(self, job: int, entry: Entry, rewriter: Rewriter | None, *, movable: bool) -> None:
+    def _place(self, job: int, entry: Entry, rewriter: Rewriter | None, *, movable: bool) -> int:
         live = job_file_name(job)
         if entry.place is Place.LIVE:
-            self._put(live, entry, rewriter)
-        elif entry.place is Place.ARCHIVE:
+            return self._put(live, entry, rewriter)
+        if entry.place is Place.ARCHIVE:
             directory = archive_dir(job)
             self._make_archive_dir(directory)
             target = f"{directory}/{live}"
@@ -184,14 +187,16 @@ class Files:
                 self._packer.drop([job])
         else:
             self._set_aside(live, f"{QUARANTINE}/{live}.{entry.lsn}")
+        return 0
 
-    def _put(self, path: str, entry: Entry, rewriter: Rewriter | None = None) -> None:
+    def _put(self, path: str, entry: Entry, rewriter: Rewriter | None = None) -> int:
         data = jsonio.dumps(entry.document) + b"\n"
         if rewriter is None:
             self._disk.write_file(path, data, new=False)
         else:
             rewriter.write(path, data)
         self._touched(path)
+        return len(data)
 
     def _moved(self, live: str, target: str) -> bool:
         try:

@@ -152,11 +152,8 @@ class Ledger:
 
     def find(self, key: Key) -> Any:
         """Return the *next* value of `key`: for `Layer`, under the mutex."""
-        try:
-            value = self.values[key]
-        except KeyError:
-            return self._load(key)
-        if type(value) is bytes:
+        value = self.values.get(key)
+        if value is None or type(value) is bytes:
             return self._load(key)
         return value
 
@@ -290,7 +287,8 @@ class Ledger:
                 self._advanced.wait_for(lambda: self._batches >= ending)
                 return
             # Not by the record's gate: that is its waiter's, and a lead is handed to one of them.
-            self._advanced.wait_for(lambda: last.settled or not self._leading)
+            if self._leading:
+                self._advanced.wait_for(lambda: last.settled or not self._leading)
             if last.settled:
                 return
             self._leading = True
@@ -447,9 +445,10 @@ class Ledger:
     def _keep_recent(self, record: Record) -> None:
         assert record.layer is not None
         assert record.transaction is not None
+        size_bytes = len(record.encoded)
         record.batch = Batch(record.lsn, record.layer.new, record.transaction.changes)
-        self._recent.append((record.batch, len(record.encoded)))
-        self._recent_bytes += len(record.encoded)
+        self._recent.append((record.batch, size_bytes))
+        self._recent_bytes += size_bytes
         while len(self._recent) > RECENT_BATCHES or self._recent_bytes > RECENT_BYTES:
             self._recent_bytes -= self._recent.popleft()[1]
 

@@ -67,7 +67,11 @@ class OpIs:
 
     def check(self, layer: Layer) -> None:
         """Raise `JobNotFound` or `Refused`."""
-        ops = live_document(layer, self.job)["ops"]
+        self.check_document(live_document(layer, self.job))
+
+    def check_document(self, document: Document) -> None:
+        """Raise `Refused` unless it holds in the job's document."""
+        ops = document["ops"]
         if not 0 <= self.op < len(ops):
             raise Refused(f"there is no {_where(self)}", precondition=self)
         op = ops[self.op]
