@@ -1,8 +1,9 @@
 """The daemon's loop: one thread, one epoll, one sync a turn for everything that became ready.
 
     poll ─▶ handlers (begin transactions) ─▶ flush: one write, one fdatasync ─▶ continuations
-     ▲                                          ▲                                  │
-     └──────────────────────────────────────────┴── while continuations begin more ┘
+     ▲       ▲ │                               ▲                                   │
+     │       └─┘ while something else has come │                                   │
+     └─────────────────────────────────────────┴─── while continuations begin more ┘
 
 Measured against asyncio (bench/loops.py): no executor hand-over and no task per message, and all
 that gathered during one sync shares the next.  Nothing here polls: timers are epoll's timeout,
@@ -32,6 +33,8 @@ from jqueue.store.protocol import Decide, Store, Ticket
 _log = logging.getLogger(__name__)
 
 MAX_EVENTS_A_TURN: Final = 256
+LOOKS_BEFORE_SYNC: Final = 3
+"""What came while the turn's events were dealt with shares their sync; so often at most."""
 MAX_POLL_S: Final = 3600.0
 """The kernel takes no more than 2³¹ ms: farther timers are looked at again in between."""
 
@@ -177,7 +180,13 @@ class Reactor:
 
     def turn(self, timeout_s: float | None = None) -> None:
         """Wait for something to happen, and deal with all of it."""
-        ready = self._poll.poll(self._timeout_s(timeout_s), MAX_EVENTS_A_TURN)
+        self._hear(self._timeout_s(timeout_s))
+        self._run_timers()
+        self.settle(LOOKS_BEFORE_SYNC)
+
+    def _hear(self, timeout_s: float | None) -> bool:
+        """Wait for something to be ready, deal with it, and say whether there was anything."""
+        ready = self._poll.poll(timeout_s, MAX_EVENTS_A_TURN)
         watched = self._watched
         # An earlier handler of this turn may have closed one, and another have its number now:
         # such a one is called for nothing, and must bear it.
@@ -185,11 +194,13 @@ class Reactor:
             call = watched.get(fd)
             if call is not None:
                 call()
-        self._run_timers()
-        self.settle()
+        return bool(ready)
 
-    def settle(self) -> None:
-        """Sync and continue until nothing is begun any more."""
+    def settle(self, looks: int = 0) -> None:
+        """Sync and continue until nothing is begun any more.
+
+        Before the first sync, look up to so many times whether something else has come.
+        """
         while True:
             while self._soon:
                 self._soon.popleft()()
@@ -199,6 +210,10 @@ class Reactor:
                 if not self._soon:
                     return
                 continue
+            if looks and self._hear(0):
+                looks -= 1
+                continue
+            looks = 0
             begun, self._begun = self._begun, deque()
             self.store.flush()
             for ticket, then in begun:

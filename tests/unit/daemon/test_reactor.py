@@ -1,11 +1,14 @@
-"""The daemon's loop: what is far away, and what other threads ask of it."""
+"""The daemon's loop: what is far away, what other threads ask of it, what shares a sync."""
 
+import os
 import signal
 
 import pytest
 
 from jqueue.daemon.reactor import Reactor
+from jqueue.job.change import SerialSet
 from jqueue.store.memory import MemoryStore
+from jqueue.store.protocol import Transaction, new_transaction_id
 
 
 @pytest.fixture
@@ -42,3 +45,50 @@ def test_signals_go_where_they_went_before(reactor):
         assert signal.getsignal(signal.SIGUSR1) is mine
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_comes_while_an_event_is_dealt_with_shares_its_sync(reactor, monkeypatch):
+    syncs = []
+    flush = reactor.store.flush
+    monkeypatch.setattr(reactor.store, "flush", lambda: (syncs.append(None), flush()))
+    ends = [os.pipe() for _ in range(3)]
+    done = []
+
+    def serial(value):
+        return lambda _layer: Transaction(new_transaction_id(), (SerialSet(value),))
+
+    def heard(at):
+        os.read(ends[at][0], 1)
+        reactor.begin(serial(at + 1), lambda result: done.append(result.lsn))
+        if at + 1 < len(ends):
+            # As a worker answers while the loop is at another's message.
+            os.write(ends[at + 1][1], b"x")
+
+    for at, (read, _) in enumerate(ends):
+        reactor.watch(read, lambda at=at: heard(at))
+    os.write(ends[0][1], b"x")
+    reactor.turn(timeout_s=0)
+    assert done == [1, 2, 3]
+    assert len(syncs) == 1
+    for pair in ends:
+        for fd in pair:
+            os.close(fd)
+
+
+def test_a_peer_that_never_rests_does_not_keep_the_others_from_their_sync(reactor):
+    read, write = os.pipe()
+    done = []
+
+    def heard():
+        # Not read: it is ready for ever.
+        reactor.begin(
+            lambda _layer: Transaction(new_transaction_id(), (SerialSet(1),)),
+            lambda result: done.append(result.lsn),
+        )
+
+    reactor.watch(read, heard)
+    os.write(write, b"x")
+    reactor.turn(timeout_s=0)
+    assert done
+    os.close(read)
+    os.close(write)
