@@ -249,13 +249,16 @@ class Reactor:
                 call()
 
     def _drain_wakes(self) -> None:
-        with self._mutex:
-            self._woken = False
+        wakes = b""
         with contextlib.suppress(BlockingIOError):
-            for number in os.read(self._wake_read, 4096):
-                call = self._signals.get(number)
-                if call is not None:
-                    call()
+            wakes = os.read(self._wake_read, 4096)
+        with self._mutex:
+            # Not before the read: that would take the next wake, too, and no later one be written.
+            self._woken = False
+        for number in wakes:
+            call = self._signals.get(number)
+            if call is not None:
+                call()
 
     def close(self) -> None:
         """Let go of the descriptors; signals go where they went before."""

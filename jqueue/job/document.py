@@ -121,7 +121,7 @@ def check_document(value: Any, expect_id: int) -> Document:
             checked.append(_check_op(op))
         except InvalidJob as error:
             raise error.at(index) from error
-    document = {**_JOB_DEFAULTS, **value}
+    document = _completed(value, _JOB_DEFAULTS)
     document["ops"] = checked
     return document
 
@@ -137,7 +137,15 @@ def _check_op(op: Any) -> dict[str, Any]:
     depends = given.get("depends") if isinstance(given, dict) else None
     if depends is not None and not is_depends(depends):
         raise InvalidJob(f"depends can't be understood: {depends!r:.80}", field="depends")
-    return {**_OP_DEFAULTS, "log": [], **op}
+    checked = _completed(op, _OP_DEFAULTS)
+    checked.setdefault("log", [])
+    return checked
+
+
+def _completed(value: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `value` with what it lacks, in its own order: written again it is the same text."""
+    missing = {name: default for name, default in defaults.items() if name not in value}
+    return {**value, **missing}
 
 
 def _check_fields(owner: dict[str, Any], checks: Mapping[str, Callable[[Any], bool]]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -92,3 +93,29 @@ def test_a_peer_that_never_rests_does_not_keep_the_others_from_their_sync(reacto
     assert done
     os.close(read)
     os.close(write)
+
+
+def test_no_wake_is_lost_to_one_that_comes_while_wakes_are_read(reactor, monkeypatch):
+    called = []
+
+    def from_another_thread(name):
+        other = threading.Thread(
+            target=reactor.call_threadsafe, args=(lambda: called.append(name),)
+        )
+        other.start()
+        other.join()
+
+    read = os.read
+
+    def read_late(fd, size):
+        monkeypatch.setattr(os, "read", read)
+        from_another_thread("second")
+        return read(fd, size)
+
+    from_another_thread("first")
+    monkeypatch.setattr(os, "read", read_late)
+    reactor.turn(timeout_s=0)
+    assert called == ["first", "second"]
+    from_another_thread("third")
+    # Asked of the kernel, as a loop that waits is woken.
+    assert reactor._poll.poll(0)
