@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from archive_tools.check_files import Relations, against_journal
-from archive_tools.check_job import Facts, check_file
+from archive_tools.check_job import Facts, check_file, facts_of
 from archive_tools.check_journal import JournalFacts, check_journal
 from archive_tools.check_names import (
     check_archive,
@@ -24,7 +24,7 @@ from archive_tools.findings import Finding, found
 from archive_tools.parallel import in_chunks
 from archive_tools.progress import Advance, unseen
 from jqueue.errors import FormatTooNew, JQueueError, QueueCorrupt, QueueFailed
-from jqueue.job.ids import JobId, job_file_name, parse_job_file_name
+from jqueue.job.ids import JobId, archive_dir, job_file_name, parse_job_file_name
 from jqueue.job.state import Entry
 from jqueue.store import opening
 from jqueue.store.disk import Disk
@@ -91,6 +91,8 @@ class _Verification:
         self.has_journal = opening.has_journal(disk)
         self.relations = Relations()
         self.highest = 0
+        self.ahead: dict[int, Entry] = {}
+        """Jobs as the journal says they are, whose files may say what they were."""
         self.findings: list[Finding] = []
 
     def run(self) -> list[Finding]:
@@ -101,11 +103,15 @@ class _Verification:
 
             def on_last(job: int, entry: Entry) -> None:
                 compared.extend(against_journal(self.disk, job, entry, self.journal))
+                if entry.lsn > self.journal.reflects:
+                    self.ahead[job] = entry
 
             check_journal(self.disk, owned=self.owned, on_last=on_last, facts=self.journal)
             self.findings += self.journal.findings
         self.findings += check_root(self.disk)
         self.findings += check_archive(self.disk)
+        if self.owned or not self.journal.whole:
+            self.ahead.clear()
         self._files(live)
         if self.journal.whole:
             self.findings += compared
@@ -142,10 +148,26 @@ class _Verification:
             for job in checked.ours:
                 self.relations.ours.add(job)
             for facts in checked.related:
-                self.relations.add(facts)
+                if facts.job not in self.ahead:
+                    self.relations.add(facts)
             newer += checked.newer
             self.advance(checked.looked)
         self._newer(newer)
+        for job, entry in self.ahead.items():
+            self._relate(job, entry)
+
+    def _relate(self, job: int, entry: Entry) -> None:
+        """Learn what the journal says of a job: its file may be of before, that of another not."""
+        if entry.document is None:
+            # Its file may be there still, and says nothing any more.
+            self.relations.unreadable.add(job)
+            return
+        path = job_file_name(JobId(job))
+        if not entry.live:
+            path = f"{archive_dir(job)}/{path}"
+        facts = facts_of(entry.document, path, archived=not entry.live)
+        if facts.relates:
+            self.relations.add(facts)
 
     def _newer(self, stamps: list[Stamp]) -> None:
         """Note files that reflect what the journal does not hold."""
