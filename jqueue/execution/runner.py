@@ -206,6 +206,9 @@ class Runner:
             execution.denied = True
             self._judge_if_buried(worker)
             return
+        if worker.channel is None:
+            # It is not told, and will not be: on its next connection it says that it is idle.
+            execution.denied = True
         job, at = execution.job, execution.op_index
         worker.tell(["start", job, at, result.lsn, attempt, op["priority"], op["input"]])
         self.endings.began(execution, op, self.timeout_of(execution.kind))
