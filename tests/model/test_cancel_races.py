@@ -9,6 +9,7 @@ from collections import Counter
 from functools import partial
 from unittest import mock
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -583,4 +584,13 @@ class CancelRaces(RuleBasedStateMachine):
 
 
 TestCancelRaces = CancelRaces.TestCase
-TestCancelRaces.settings = settings(max_examples=400, stateful_step_count=30, deadline=None)
+# The same examples in each run, so that a failure is nobody's luck: `make torture` draws others.
+TestCancelRaces.settings = settings(
+    max_examples=400, stateful_step_count=30, deadline=None, derandomize=True
+)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(1200)
+class TestCancelRacesAtRandom(CancelRaces.TestCase):
+    settings = settings(max_examples=5000, stateful_step_count=30, deadline=None)
