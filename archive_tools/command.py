@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jqueue.console.terminal import flush, one_line, printable, say
-from jqueue.console.usage import say_usage
+from jqueue.console.terminal import flush, one_line, printable
+from jqueue.console.usage import say_refusal
 from jqueue.errors import JQueueError
 
 if TYPE_CHECKING:
@@ -87,11 +87,8 @@ class Group(click.Group):
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-        except click.UsageError as error:
-            code = say_usage(error, prog_name or "jqueue-archive")
         except click.ClickException as error:
-            say(f"Error: {error.format_message()}")
-            code = error.exit_code
+            code = say_refusal(error, prog_name or "jqueue-archive")
         except click.Abort:
             code = 1
         sys.exit(code or 0)

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from jqueue.console.values import JobIdType
+from jqueue.console.values import JobIdType, first_fitting
 from jqueue.errors import JQueueError
 from jqueue.store.offline import OfflineQueue
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-
-OFFERED: Final = 50
-"""The newest jobs are those that are meant, mostly; a million can't be offered."""
 
 
 class OfflineJobId(JobIdType):
@@ -34,8 +31,7 @@ class OfflineJobId(JobIdType):
             return []
         with suppress(JQueueError, OSError), OfflineQueue(Path(directory)) as queue:
             ids = sorted(queue.job_ids(archived=True), reverse=True)
-            fitting = [job for job in ids if str(job).startswith(incomplete)][:OFFERED]
-            return [CompletionItem(str(job)) for job in sorted(fitting)]
+            return [CompletionItem(str(job)) for job in first_fitting(ids, incomplete)]
         return []
 
 

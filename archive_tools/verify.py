@@ -91,8 +91,8 @@ class _Verification:
         self.has_journal = opening.has_journal(disk)
         self.relations = Relations()
         self.highest = 0
-        self.ahead: dict[int, Entry] = {}
-        """Jobs as the journal says they are, whose files may say what they were."""
+        self.ahead: dict[int, Facts | None] = {}
+        """What the journal says of jobs whose files may be behind it; None: the job is gone."""
         self.findings: list[Finding] = []
 
     def run(self) -> list[Finding]:
@@ -104,7 +104,7 @@ class _Verification:
             def on_last(job: int, entry: Entry) -> None:
                 compared.extend(against_journal(self.disk, job, entry, self.journal))
                 if entry.lsn > self.journal.reflects:
-                    self.ahead[job] = entry
+                    self.ahead[job] = _facts_ahead(job, entry)
 
             check_journal(self.disk, owned=self.owned, on_last=on_last, facts=self.journal)
             self.findings += self.journal.findings
@@ -153,21 +153,12 @@ class _Verification:
             newer += checked.newer
             self.advance(checked.looked)
         self._newer(newer)
-        for job, entry in self.ahead.items():
-            self._relate(job, entry)
-
-    def _relate(self, job: int, entry: Entry) -> None:
-        """Learn what the journal says of a job: its file may be of before, that of another not."""
-        if entry.document is None:
-            # Its file may be there still, and says nothing any more.
-            self.relations.unreadable.add(job)
-            return
-        path = job_file_name(JobId(job))
-        if not entry.live:
-            path = f"{archive_dir(job)}/{path}"
-        facts = facts_of(entry.document, path, archived=not entry.live)
-        if facts.relates:
-            self.relations.add(facts)
+        for job, ahead in self.ahead.items():
+            if ahead is None:
+                # Its file may be there still, and says nothing any more.
+                self.relations.unreadable.add(job)
+            elif ahead.relates:
+                self.relations.add(ahead)
 
     def _newer(self, stamps: list[Stamp]) -> None:
         """Note files that reflect what the journal does not hold."""
@@ -243,6 +234,14 @@ class _Verification:
 
 _MOVING = frozenset({"temp", "index", "watermark", "journal-torn", "journal-missing"})
 """What is there for a moment while an owner works."""
+
+
+def _facts_ahead(job: int, entry: Entry) -> Facts | None:
+    if entry.document is None:
+        return None
+    name = job_file_name(JobId(job))
+    path = name if entry.live else f"{archive_dir(job)}/{name}"
+    return facts_of(entry.document, path, archived=not entry.live)
 
 
 def _note(touched: set[int], job: int, entry: Entry, seen: _Verification) -> None:

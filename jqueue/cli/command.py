@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from jqueue.cli.hints import hint_for
-from jqueue.console.terminal import flush, one_line, say
-from jqueue.console.usage import say_usage
+from jqueue.console.terminal import flush, one_line
+from jqueue.console.usage import say_refusal
 from jqueue.errors import JQueueError
 
 if TYPE_CHECKING:
@@ -166,11 +166,8 @@ class Group(click.Group):
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-        except click.UsageError as error:
-            code = say_usage(error, "jqueue")
         except click.ClickException as error:
-            say(f"Error: {error.format_message()}")
-            code = error.exit_code
+            code = say_refusal(error, "jqueue")
         except click.Abort as error:
             if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
                 die_of(signal.SIGINT)

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from jqueue.cli.command import Settings
-from jqueue.console.values import JobIdType
+from jqueue.console.values import JobIdType, first_fitting
 from jqueue.errors import JQueueError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 LOOKED_AT: Final = 10_000
-OFFERED: Final = 50
-"""The newest jobs are those that are meant, mostly; a million can't be offered."""
 
 
 class QueueJobId(JobIdType):
@@ -33,8 +31,7 @@ class QueueJobId(JobIdType):
         with suppress(JQueueError, OSError), settings.open() as queue:
             newest = queue.status()["serial"]
             ids = range(newest, max(newest - LOOKED_AT, 0), -1)
-            fitting = [job for job in ids if str(job).startswith(incomplete)][:OFFERED]
-            found = queue.jobs(ids=sorted(fitting), archived=True)
+            found = queue.jobs(ids=first_fitting(ids, incomplete), archived=True)
             return [
                 CompletionItem(str(job.id), help=f"{job.status} {', '.join(job.summary)}"[:60])
                 for job in found

@@ -1,4 +1,4 @@
-"""Wrong arguments: one line on stderr, and exit code 2."""
+"""What a command was refused for: one line on stderr, and an exit code."""
 
 import click
 
@@ -7,11 +7,14 @@ from jqueue.console.terminal import one_line, say
 EXIT_USAGE = 2
 
 
-def say_usage(error: click.UsageError, program: str) -> int:
-    """Say what is wrong with the arguments and where help is; return the exit code.
+def say_refusal(error: click.ClickException, program: str) -> int:
+    """Say why it was refused; return the exit code.
 
-    Without any argument the help itself is said.
+    With wrong arguments the line says where help is; without any the help itself is said.
     """
+    if not isinstance(error, click.UsageError):
+        say(f"Error: {error.format_message()}")
+        return error.exit_code
     if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
         error.show()  # what newer clicks raise for a bare program: its message is the help
         return EXIT_USAGE

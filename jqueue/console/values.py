@@ -3,8 +3,10 @@
 import math
 import os
 import re
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 import click
 
@@ -28,6 +30,15 @@ class JobIdType(click.ParamType):  # type: ignore[type-arg]  # generic in recent
             return parse_job_id(value.removeprefix("job-") if isinstance(value, str) else value)
         except InvalidJob as error:
             self.fail(str(error), param, ctx)
+
+
+OFFERED: Final = 50
+"""The newest jobs are those that are meant, mostly; a million can't be offered."""
+
+
+def first_fitting(ids: Iterable[int], incomplete: str) -> list[int]:
+    """Return what a shell is offered of these IDs, the most wanted first, in ascending order."""
+    return sorted(islice((job for job in ids if str(job).startswith(incomplete)), OFFERED))
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in recent clicks only

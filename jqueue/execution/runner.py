@@ -81,9 +81,9 @@ class Runner:
         self.crew.unusable = self._unusable
         self.crew.gone = self._gone
         self.endings.forgotten = self._forgotten
-        dispatcher.listen(self._on_batch)
+        dispatcher.listen(self._look_if_wanted)
 
-    def _on_batch(self) -> None:
+    def _look_if_wanted(self) -> None:
         # A change is somebody's own affair, unless there is somebody to start something.
         if self._idle or self._claims_wait or self.on_idle or self.dispatcher.urgent:
             self.wake()
@@ -323,7 +323,7 @@ class Runner:
 
     def close(self) -> None:
         """Let go: what runs goes on by itself, for the next owner to adopt."""
-        self.dispatcher.unlisten(self._on_batch)
+        self.dispatcher.unlisten(self._look_if_wanted)
         self.loop.unwatch(self._steps.fd)
         self._steps.close()
         self.endings.close()
@@ -344,4 +344,4 @@ class Runner:
 
     def _forgotten(self, execution: Execution) -> None:
         self.forgotten(execution)
-        self._on_batch()
+        self._look_if_wanted()

@@ -167,7 +167,8 @@ def test_a_daemon_that_is_told_to_stop_before_it_is_up_ends_in_order(machine, tm
     assert not machine.queue.exists()
 
 
-def test_a_daemon_whose_terminal_is_closed_stops_in_order(machine):
+def start_on_a_terminal(machine):
+    """Start its daemon on a terminal of its own; return the other end."""
     ours, theirs = os.openpty()
     command = ["setsid", "--ctty", "--wait", sys.executable, "-m", "jqueue", "daemon"]
     words = ["--queue", str(machine.queue), "--load", DECLARED]
@@ -175,6 +176,11 @@ def test_a_daemon_whose_terminal_is_closed_stops_in_order(machine):
         [*command, *words], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
+    return ours
+
+
+def test_a_daemon_whose_terminal_is_closed_stops_in_order(machine):
+    ours = start_on_a_terminal(machine)
     job = machine.client.submit([machine.gated(), machine.note()])
     machine.until_written("begin")
     os.close(ours)
@@ -195,13 +201,7 @@ def test_with_nohup_a_daemon_goes_on_when_its_terminal_is_closed(machine):
 
 
 def test_control_c_on_the_terminal_ends_the_workers_and_queues_again_what_ran(machine):
-    ours, theirs = os.openpty()
-    command = ["setsid", "--ctty", "--wait", sys.executable, "-m", "jqueue", "daemon"]
-    words = ["--queue", str(machine.queue), "--load", DECLARED]
-    machine.daemon = subprocess.Popen(
-        [*command, *words], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
+    ours = start_on_a_terminal(machine)
     job = machine.client.submit([machine.gated()])
     [begun] = machine.until_written("begin")
     os.write(ours, b"\x03")
