@@ -6,9 +6,16 @@ import pytest
 from hypothesis import settings
 
 from archive_tools.verify import verify
+from jqueue.store import journal
 
 settings.register_profile("house", deadline=None, print_blob=True)
 settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def small_reserve(monkeypatch):
+    """Disks in memory are copied by the thousand, and whole runs of them wait to be collected."""
+    monkeypatch.setattr(journal, "RESERVE_BYTES", 512)
 
 
 @pytest.fixture(autouse=True)

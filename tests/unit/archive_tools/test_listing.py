@@ -103,7 +103,7 @@ def test_every_form_of_a_list_has_the_same_rows(queue, arguments):
 )
 def test_many_processes_list_what_one_does(queue, arguments, monkeypatch):
     alone = run(archive_cli, "list", queue, *arguments, "--json").stdout
-    monkeypatch.setattr(parallel, "FEW", 2)
+    monkeypatch.setattr(parallel, "ALONE_S", 0)
     monkeypatch.setattr(parallel, "CHUNK", 2)
     assert run(archive_cli, "list", queue, *arguments, "--json").stdout == alone
 

@@ -111,7 +111,7 @@ def test_the_same_statistics_come_from_one_process_and_from_many(tmp_path, monke
     with OfflineQueue(tmp_path) as queue:
         jobs = list(seek_all(queue))
         alone = count_jobs(read_jobs(queue.moment, jobs))
-        monkeypatch.setattr(parallel, "FEW", 10)
+        monkeypatch.setattr(parallel, "ALONE_S", 0)
         monkeypatch.setattr(parallel, "CHUNK", 10)
         together = Stats()
         for part in stats_of(queue, jobs):
