@@ -133,6 +133,7 @@ class Crew:
         reap(worker)
         worker.burial = None
         self.workers.discard(worker)
+        worker.gone = True
         self.gone(worker)
         if not worker.greeted and not self.stopping:
             self._delay_launches()

@@ -89,6 +89,7 @@ class Endings:
         if execution.ended:
             self._forget(execution)
             return
+        execution.judged = True
         job, at, token = execution.job, execution.op_index, execution.token
         now = self.clock.now_ns()
         if execution.denied and not self.is_canceling(execution):

@@ -55,6 +55,8 @@ class Execution:
     """Whether the worker said that it never began."""
     ended: bool = False
     """Whether a finish of it is durable; only the answer may be lacking."""
+    judged: bool = False
+    """Whether its judgement is under way: until a record says it, however often that fails."""
     timeout_s: float | None = None
     timed_out: bool = False
     timer: Timer | None = None
@@ -75,6 +77,23 @@ class Execution:
         return self.burial is not None or (
             self.worker is not None and self.worker.burial is not None
         )
+
+    @property
+    def is_in_hand(self) -> bool:
+        """Whether somebody will end it: so it must be with each execution, from its begin on.
+
+        The record of its start is on its way; or a worker has it that is there, is missed, or is
+        being buried; or one of an owner before is awaited; or it is being ended, or judged.  A
+        claim is in the hands of `Claims`, which looks at its livelock.
+        """
+        worker = self.worker
+        with_worker = (
+            worker is not None
+            and not worker.gone
+            and (worker.execution is self or worker.following is self)
+        )
+        waited_for = self.burial is not None or self.silence is not None
+        return not self.token or with_worker or waited_for or self.judged or self.claimed
 
     def stop_timers(self) -> None:
         """Call off its timeout, and the limit of its silence."""
@@ -97,6 +116,8 @@ class Worker:
     execution: Execution | None = None
     following: Execution | None = None
     """What it is given together with the answer to the finish of `execution`."""
+    answered: int | None = None
+    """The token whose end it was told to be kept, unless it says on a connection that it wasn't."""
     spent: Lock | None = None
     """The livelock of a start that it was never told."""
     condemned: str | None = None
@@ -104,6 +125,8 @@ class Worker:
     greeted: bool = False
     silence: Timer | None = None
     burial: Burial | None = None
+    gone: bool = False
+    """Whether nothing of it is left."""
     thread: bool = False
     adopted: bool = False
     """Whether an owner before launched it: its code may be of then."""

@@ -307,7 +307,9 @@ class WorkerLine:
         self._execution = message[1], message[2], message[3]
         self._inbox.put(message)
 
-    def _on_ok(self, _message: list[Any]) -> None:
+    def _on_ok(self, message: list[Any]) -> None:
+        if self._execution is None or self._execution[2] != message[1]:
+            return
         self._finish = self._execution = None
         self._unlogged.clear()
         self._unsent, self._unkept = 0, False

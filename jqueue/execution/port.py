@@ -63,12 +63,26 @@ class Port:
         self._runner.crew.lost(self._worker, self._channel)
 
     def _current(self, token: Any) -> Execution | None:
-        """Return the execution that a message is about, or end the worker, to whom it is stale."""
+        """Return the execution that a message is about, or end the worker, to whom it is stale.
+
+        Neither, if its end is answered: what came once more by then is not answered again.
+        """
+        if token == self._worker.answered:
+            return None
         execution = self._worker.execution
         if execution is not None and execution.token == token and not execution.denied:
             return execution
         self._end("what it sent is of no execution that the queue has on it")
         return None
+
+    def _is_answered(self, execution: Execution) -> bool:
+        """Whether its end was answered while what it had sent before was on its way.
+
+        That came twice, by another connection or because it was asked for twice; the worker is
+        with its next opcode by now.
+        """
+        worker = self._worker
+        return worker.execution is not execution or worker.answered == execution.token
 
     def _end(self, why: str) -> None:
         self._worker.tell(["end", why])
@@ -99,10 +113,16 @@ class Port:
         execution = self._current(token)
         if execution is None:
             return
+        if execution.ended:
+            # Its finish, kept by the owner before, came after these.
+            self._worker.tell(["logged", number])
+            return
         decide = log(execution.job, execution.op_index, token, entries, again=bool(again))
-        self._runner.loop.begin(decide, partial(self._log_done, number))
+        self._runner.loop.begin(decide, partial(self._log_done, execution, number))
 
-    def _log_done(self, number: int, result: Result) -> None:
+    def _log_done(self, execution: Execution, number: int, result: Result) -> None:
+        if self._is_answered(execution):
+            return
         if result.error is None:
             self._worker.tell(["logged", number])
         elif isinstance(result.error, Refused):
@@ -114,10 +134,10 @@ class Port:
         execution = self._current(token)
         if execution is not None:
             decide = progress(execution.job, execution.op_index, token, value)
-            self._runner.loop.begin(decide, self._progress_done)
+            self._runner.loop.begin(decide, partial(self._progress_done, execution))
 
-    def _progress_done(self, result: Result) -> None:
-        if isinstance(result.error, Refused):
+    def _progress_done(self, execution: Execution, result: Result) -> None:
+        if isinstance(result.error, Refused) and not self._is_answered(execution):
             self._end(str(result.error))
 
     def _submit(self, token: int, call: str, jobs: list[Any]) -> None:
@@ -142,7 +162,7 @@ class Port:
         runner.loop.begin_submission(decide, partial(self._submit_done, execution, call))
 
     def _submit_done(self, execution: Execution, call: str, result: Result) -> None:
-        if self._worker.execution is not execution:
+        if self._is_answered(execution):
             # It waited for room, came again on another connection, and was answered there.
             return
         error = result.error
@@ -208,6 +228,8 @@ class Port:
         self, execution: Execution, following: Lock | None, result: Result, *, failed: bool = False
     ) -> None:
         runner, error = self._runner, result.error
+        if self._is_answered(execution):
+            return
         if error is None:
             self._kept(execution, following)
         elif isinstance(error, Refused):
@@ -229,6 +251,7 @@ class Port:
     def _kept(self, execution: Execution, following: Lock | None) -> None:
         """The record of its end is durable: the worker is told, and goes on."""
         self._runner.endings.finished(execution)
+        self._worker.answered = execution.token
         self._worker.tell(["ok", execution.token])
         self._runner.finished(self._worker, following)
 
@@ -252,6 +275,8 @@ class Port:
         self._runner.loop.begin(decide, partial(self._declined, execution, lock, why))
 
     def _declined(self, execution: Execution, following: Lock, why: str, result: Result) -> None:
+        if self._is_answered(execution):
+            return
         if result.error is None:
             text = "job %d is not begun in %s: %s"
             _log.warning(text, execution.job, self._worker.name, why, extra=execution.named)
@@ -304,6 +329,9 @@ def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port |
         # It has loaded its units just now: they may be others than those of workers before.
         runner.dispatcher.release_declined()
     worker.channel, worker.greeted = channel, True
+    if worker.answered == execution[2]:
+        # The answer was lost.
+        worker.answered = None
     if worker.silence is not None:
         worker.silence.cancel()
         worker.silence = None

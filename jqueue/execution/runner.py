@@ -260,7 +260,7 @@ class Runner:
 
     def _judge_if_buried(self, worker: Worker) -> None:
         execution = worker.execution
-        if execution is not None and worker not in self.crew.workers and execution.token:
+        if execution is not None and worker.gone and execution.token:
             self.endings.judge(execution)
 
     def ready(self, worker: Worker, lock: Lock) -> None:

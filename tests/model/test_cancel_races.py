@@ -29,7 +29,7 @@ from jqueue.queue.answer import Answered, answer_of
 from jqueue.queue.clock import SystemClock
 from jqueue.queue.finishing import finish
 from jqueue.queue.operating import cancel
-from jqueue.queue.running import requeue
+from jqueue.queue.running import EXECUTING, requeue
 from jqueue.queue.submission import Terms, submit_one
 from jqueue.store import livelock
 from jqueue.store.memory import MemoryStore
@@ -45,8 +45,8 @@ RUNNING_EVENTS = (
     *("flush", "turn", "bury", "timer", "soft_cancel", "full", "room", "restart"),
 )
 STARTING_EVENTS = (
-    *("start", "start", "start", "cancel", "cancel", "soft_cancel", "claim", "die", "drop"),
-    *("connect", "flush", "turn", "full", "room", "restart"),
+    *("start", "finish", "cancel", "cancel", "soft_cancel", "claim", "die", "die", "drop"),
+    *("bury", "bury", "connect", "flush", "turn", "timer", "full", "room", "restart"),
 )
 
 
@@ -245,6 +245,7 @@ class CancelRaces(RuleBasedStateMachine):
             process.execution = tuple(message[1:4])
             self.told[message[1], message[2]] += 1
         elif word == "ok":
+            assert message[1] == process.execution[2], "it is told the end of another opcode"
             self.keep(process.execution)
             process.execution, process.finishing = (0, 0, 0), False
             process.lock, process.following = process.following or process.new_lock(), None
@@ -294,17 +295,28 @@ class CancelRaces(RuleBasedStateMachine):
             self.race(busy[pick % len(busy)], busy[pick % len(busy)].execution[0], events)
         self.step(settle)
 
-    @rule(pick=picks, events=st.lists(st.sampled_from(STARTING_EVENTS), min_size=2, max_size=5),
+    @rule(pick=picks, events=st.lists(st.sampled_from(STARTING_EVENTS), min_size=1, max_size=5),
           settle=st.booleans())  # fmt: skip
     def race_of_what_starts(self, pick, events, settle):
-        idle = [one for one in self.processes if one.alive and one.channel and not one.execution[2]]
-        ready = [
-            one["id"] for one in self.jobs()
-            if {"queued", "waiting"} & {op["status"] for op in one["ops"]}
-        ]  # fmt: skip
-        if idle and ready:
-            self.race(idle[pick % len(idle)], ready[pick % len(ready)], events)
+        """It starts on an idle worker, or beside the finish of what the worker has."""
+        there = [one for one in self.processes if one.channel is not None]
+        if there:
+            holder = there[pick % len(there)]
+            if holder.execution[2]:
+                self.begin_finish(holder)
+            if not (ready := self.ready_jobs()):
+                self.submit("", 1, settle=False)
+                ready = self.ready_jobs()
+            self.race(holder, ready[pick % len(ready)], ["start", *events])
         self.step(settle)
+
+    def ready_jobs(self):
+        found = []
+        for document in self.jobs():
+            statuses = {op["status"] for op in document["ops"]}
+            if {"queued", "waiting"} & statuses and not statuses & set(EXECUTING):
+                found.append(document["id"])
+        return found
 
     def race(self, holder, job, events):
         for event in events:
@@ -542,6 +554,25 @@ class CancelRaces(RuleBasedStateMachine):
                 assert kept is None or (op["status"], op["result"]) == ("success", kept)
                 told = self.told[document["id"], at]
                 assert op.get("interruptions", 0) <= told, "what nobody began was interrupted"
+
+    @invariant()
+    def whatever_runs_is_in_somebodys_hands(self):
+        """Also while records are on their way, and in the middle of everything else."""
+        if not hasattr(self, "store"):
+            return
+        executions = self.runner.endings.executions
+        for document in self.jobs():
+            for op in document["ops"]:
+                known = op["status"] not in EXECUTING or document["id"] in executions
+                assert known, "the owner has forgotten what runs"
+        granted = {request.execution for request in self.claims._granted.values()}
+        for one in executions.values():
+            assert one.is_in_hand, f"nobody will end opcode {one.op_index} of job {one.job}"
+            kept = not one.claimed or one in granted or one.burial
+            assert kept, f"the claim of job {one.job} is lost"
+        for worker in self.runner.crew.workers:
+            waited_for = worker.channel or worker.silence or worker.burial or not worker.greeted
+            assert waited_for, "a worker is gone, and nobody misses it"
 
     def teardown(self):
         """Everybody does what he has to do: then nothing is left, and no locks are held."""

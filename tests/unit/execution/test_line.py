@@ -95,6 +95,19 @@ def test_submission_that_is_answered_twice_is_answered_once(owner):
     assert said(owner.hear()) == ["still there"]
 
 
+# By an answer that came twice a worker forgot what it had begun after the first.
+def test_finish_that_is_answered_twice_ends_nothing_else(owner):
+    owner.line.finish(NEXT, True, 5)
+    assert owner.hear()[0] == "finish"
+    owner.tell("ok", TOKEN)
+    owner.tell("start", 2, 0, TOKEN + 1, 1, 0, {})
+    assert owner.line.next()[3] == TOKEN + 1
+    owner.tell("ok", TOKEN)
+    owner.tell("logged", 0)
+    owner.drop()
+    assert owner.hello()["token"] == TOKEN + 1
+
+
 # A later batch's answer was taken for that of an earlier one, which the full disk had not kept.
 def test_batch_that_was_not_kept_is_sent_again_before_anything_else(owner, monkeypatch):
     monkeypatch.setattr(line_module, "GATHER_S", 0.0)

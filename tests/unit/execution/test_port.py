@@ -80,6 +80,12 @@ class House:
         return held
 
     def hello(self, lock, job=0, op=0, token=0, **other):
+        self.connect(lock, job, op, token, **other)
+        self.loop.turn()
+        return self.channel.take()
+
+    def connect(self, lock, job=0, op=0, token=0, **other):
+        """A worker connects and says hello; what it was told before is lost."""
         self.channel = FakeChannel()
         hello = {
             "version": WORKER_VERSION,
@@ -92,8 +98,6 @@ class House:
             **other,
         }
         self.port = greet(self.runner, self.channel, hello, self.me.pid)
-        self.loop.turn()
-        return self.channel.take()
 
     def say(self, *message):
         self.port.receive(list(message))
@@ -120,11 +124,13 @@ class House:
         self.held.remove(held)
 
     def close(self):
+        left = [one for one in self.runner.endings.executions.values() if not one.is_in_hand]
         self.process.kill()
         self.process.wait()
         for held in self.held:
             os.close(held.fd)
         os.close(self.fd)
+        assert left == [], "nobody will end these"
 
     def until(self, status, job):
         """Turn until the opcode has this status."""
@@ -170,6 +176,7 @@ def test_finish_is_answered_after_its_record_and_again_when_repeated(house):
     job, token = house.running()
     assert house.say(*finish(token, result=5)) == [["ok", token]]
     assert house.op(job)["result"] == 5
+    house.hello(house.held[0], job, 0, token)
     assert house.say(*finish(token, result=5, again=True)) == [["ok", token]]
     assert house.op(job)["result"] == 5
 
@@ -179,6 +186,7 @@ def test_children_come_once_however_often_the_finish_is_sent(house):
     children = [[{"OP_ID": "OP_PORT_TEST"}]]
     for _ in range(3):
         assert house.say(*finish(token, result={}, children=children)) == [["ok", token]]
+        house.hello(house.held[0], job, 0, token)
     assert house.op(job)["result"] == {"jobs": [[True, 2]]}
     assert house.store.find("serial") == 2
 
@@ -231,6 +239,55 @@ def test_finish_is_answered_together_with_the_next_start(house):
     [start] = house.channel.take()
     assert start[:3] == ["start", third, 0]
     assert house.op(third)["livelock"] == last.name
+
+
+# A finish said again on another connection, before the first one was durable, was answered twice:
+# by the second answer the owner forgot what the worker had begun meanwhile, and that ran for ever.
+@pytest.mark.parametrize("again_as", ["hello", "again"])
+def test_finish_that_comes_twice_before_its_record_is_durable_is_answered_once(house, again_as):
+    job, token = house.running()
+    other = house.submit()
+    held = house.lock()
+    house.port.receive(list(finish(token, following=held)))
+    house.runner.turn()
+    if again_as == "hello":
+        house.connect(house.held[0], job, 0, token)
+        entry = [[1, 1], "message", "said again"]
+        house.port.receive(["log", token, 1, [entry], True])
+    house.port.receive(list(finish(token, again=True, following=held)))
+    house.loop.turn()
+    ok, start = house.channel.take()
+    assert (ok, start[:3]) == (["ok", token], ["start", other, 0])
+    # Asked for twice after a failed append, it comes once more after its answer.
+    assert house.say(*finish(token, again=True, following=held)) == []
+    [worker] = house.runner.crew.workers
+    assert (worker.condemned, worker.execution.job) == (None, other)
+    assert house.say(*finish(start[3], following=house.lock())) == [["ok", start[3]]]
+    assert house.op(other)["status"] == "success"
+
+
+def test_decline_that_comes_twice_before_its_record_is_durable_is_answered_once(house):
+    job, token = house.running()
+    other = house.submit()
+    declined = list(decline(house, token))
+    house.port.receive(declined)
+    house.runner.turn()
+    house.connect(house.held[0], job, 0, token)
+    house.port.receive(declined)
+    house.loop.turn()
+    ok, start = house.channel.take()
+    assert (ok, start[:3]) == (["ok", token], ["start", other, 0])
+    assert [worker.condemned for worker in house.runner.crew.workers] == [None]
+
+
+# What it had said last was refused after the finish, and the worker was ended for that.
+def test_last_words_that_come_again_after_their_finish_was_kept_are_answered(house):
+    job, token = house.running()
+    house.say(*finish(token, following=house.lock()))
+    house.connect(house.held[0], job, 0, token)
+    house.port.receive(["log", token, 3, [[[1, 1], "message", "last"]], True])
+    told = house.say(*finish(token, again=True, following=house.held[1]))
+    assert told == [["logged", 3], ["ok", token]]
 
 
 def test_start_beside_a_finish_that_is_refused_was_never_told(house):
@@ -689,8 +746,10 @@ def test_declined_opcode_is_given_back_uncounted_and_waits_with_the_reason(house
 def test_decline_is_answered_once_and_what_is_declined_may_be_canceled(house):
     job, token = house.running()
     assert house.say(*decline(house, token)) == [["ok", token]]
+    assert house.say(*decline(house, token)) == []
     assert ask(house.store, cancel(job, now=1))
-    [answer] = house.say(*decline(house, token))
+    # The answer was lost: what it was given is not its own any more.
+    [answer] = house.hello(house.held[0], job, 0, token)
     assert answer[0] == "end"
     assert house.op(job)["status"] == "canceled"
 
