@@ -25,6 +25,7 @@ from jqueue.job.snapshot import Job
 from jqueue.store.offline import OfflineQueue
 
 Form = Literal["json", "ndjson", "csv", "table"]
+_BETWEEN: Final = {"json": b",\n", "ndjson": b"\n"}
 
 CSV_FIELDS: Final = (
     *("id", "status", "priority", "summary", "archived", "received", "started", "ended"),
@@ -60,54 +61,52 @@ class Rows(NamedTuple):
         """Return the row of each of these jobs, as bytes, after the value of a field: one part."""
         jobs = Chosen(self.choice, reads)
         encoded = self._encoder()
-        table = self.form == "table"
         rows = []
         for job in jobs:
-            row = jsonio.dumps(list(encoded(job))) if table else encoded(job)
+            row = jsonio.dumps(list(encoded(job))) if self._in_cells else encoded(job)
             rows.append((_key(field, job), row))
         return [Part(rows, jobs.chosen, jobs.looked, jobs.missing)]
 
     def again(self, rows: list[bytes]) -> Part:
         """Return a part of rows that `keyed` made."""
-        table = self.form == "table"
-        told = map(jsonio.loads, rows) if table else rows
+        told = map(jsonio.loads, rows) if self._in_cells else rows
         return Part(self._together(told), len(rows), 0, [])
 
+    @property
+    def _in_cells(self) -> bool:
+        return self.form in ("table", "csv")
+
     def _encoder(self) -> Callable[[Job], Any]:
-        """Return what makes a row of a job: bytes, or the cells of a table."""
+        """Return what makes a row of a job: bytes, or cells."""
         if self.form == "table":
             return self.columns.cells
         fields = self.columns.fields
         as_row = row_of if fields is None else fields_row(fields)
         if self.form == "csv":
-            return lambda job: _csv([as_row(job)])
+            return lambda job: map(_cell, as_row(job).values())
         return lambda job: jsonio.dumps(as_row(job))
 
     def _together(self, rows: Iterable[Any]) -> Any:
         if self.form == "table":
             return list(rows)
-        return {"csv": b"", "json": b",\n", "ndjson": b"\n"}[self.form].join(rows)
+        return _csv(rows) if self.form == "csv" else _BETWEEN[self.form].join(rows)
 
 
 def csv_heading(fields: Sequence[Field] | None) -> bytes:
     """Return the first line of a list as CSV."""
     names = CSV_FIELDS if fields is None else [field.name for field in fields]
-    return _csv([{name: name for name in names}])
+    return _csv([names])
 
 
-def _csv(rows: Iterable[dict[str, Any]]) -> bytes:
-    """Return rows as in RFC 4180, but with plain line ends.
-
-    Lists of texts have `; ` between them, other structures are JSON.
-    """
+def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
+    """Return rows of cells as in RFC 4180, but with plain line ends."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [_cell(value) for value in row.values()] for row in rows
-    )
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
 
 
 def _cell(value: Any) -> Any:
+    """Return what stands for a value: for a list of texts these, for other structures JSON."""
     if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
         return "; ".join(value)
     return jsonio.dumps(value).decode() if isinstance(value, list | dict | bool) else value

@@ -35,12 +35,15 @@ class Read(NamedTuple):
     archived: bool
 
 
+Where = Literal["", "archive", "pack"]
+
+
 class Sought(NamedTuple):
     """A job to be read: what the journal says of it if that counts, and where to look first."""
 
     job: int
     entry: Entry | None = None
-    where: Literal["", "archive", "pack"] = ""
+    where: Where = ""
 
 
 Work = Callable[[Iterator[Read]], list[Result]]
@@ -77,12 +80,9 @@ def seek_all(queue: OfflineQueue) -> Iterator[Sought]:
     Of the archived ones one directory's are held at a time.
     """
     for listed in queue.by_directory():
-        for sought in seek(queue, listed.jobs):
-            if sought.job in listed.live:
-                yield sought
-            else:
-                loose = sought.job in listed.loose
-                yield sought._replace(where="archive" if loose else "pack")
+        for job in listed.jobs:
+            where: Where = "archive" if job in listed.loose else "pack"
+            yield Sought(job, queue.known(job), "" if job in listed.live else where)
 
 
 def worked(queue: OfflineQueue, jobs: Iterable[Sought], work: Work[Result]) -> Iterator[Result]:

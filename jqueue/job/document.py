@@ -121,9 +121,7 @@ def check_document(value: Any, expect_id: int) -> Document:
             checked.append(_check_op(op))
         except InvalidJob as error:
             raise error.at(index) from error
-    document = _completed(value, _JOB_DEFAULTS)
-    document["ops"] = checked
-    return document
+    return {**_completed(value, _JOB_DEFAULTS), "ops": checked}
 
 
 def _check_op(op: Any) -> dict[str, Any]:
@@ -138,12 +136,13 @@ def _check_op(op: Any) -> dict[str, Any]:
     if depends is not None and not is_depends(depends):
         raise InvalidJob(f"depends can't be understood: {depends!r:.80}", field="depends")
     checked = _completed(op, _OP_DEFAULTS)
-    checked.setdefault("log", [])
-    return checked
+    return checked if "log" in checked else {**checked, "log": []}
 
 
 def _completed(value: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return `value` with what it lacks, in its own order: written again it is the same text."""
+    if defaults.keys() <= value.keys():
+        return value
     missing = {name: default for name, default in defaults.items() if name not in value}
     return {**value, **missing}
 
@@ -177,7 +176,7 @@ def _is_text(value: Any) -> bool:
 def _is_timestamp(value: Any) -> bool:
     if value is None:
         return True
-    if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004  # seconds, microseconds
+    if type(value) is not list or len(value) != 2:  # noqa: PLR2004  # seconds, microseconds
         return False
     seconds, micros = value
     return (
@@ -189,21 +188,28 @@ def _is_timestamp(value: Any) -> bool:
 
 
 def _is_log(value: Any) -> bool:
-    return isinstance(value, list | Log) and all(
-        isinstance(entry, list) and _is_count(entry[0] if entry else None) and _is_said(entry[1:])
-        for entry in value
-    )
+    if not isinstance(value, list | Log):
+        return False
+    for entry in value:
+        if type(entry) is not list or len(entry) != 4:  # noqa: PLR2004  # its parts
+            return False
+        serial, time, kind, _ = entry
+        if not (_is_count(serial) and _is_stamp_and_kind(time, kind)):
+            return False
+    return True
 
 
 def _is_said(value: Any) -> bool:
     """Whether it is a log entry without its serial: `[time, type, message]`."""
     return (
-        isinstance(value, list)
+        type(value) is list
         and len(value) == 3  # noqa: PLR2004  # its parts
-        and value[0] is not None
-        and _is_timestamp(value[0])
-        and isinstance(value[1], str)
+        and _is_stamp_and_kind(value[0], value[1])
     )
+
+
+def _is_stamp_and_kind(time: Any, kind: Any) -> bool:
+    return time is not None and _is_timestamp(time) and isinstance(kind, str)
 
 
 def _is_object(value: Any) -> bool:

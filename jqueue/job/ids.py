@@ -53,4 +53,6 @@ def parse_job_file_name(name: str) -> JobId | None:
 
 def archive_dir(job_id: int) -> str:
     """The directory of the archived job, below the queue's: `archive/2` for job 20010."""
-    return f"archive/{parse_job_id(job_id) // ARCHIVE_DIVISOR:d}"
+    known = type(job_id) is int and 0 <= job_id <= MAX_JOB_ID
+    number = job_id if known else parse_job_id(job_id)
+    return f"archive/{number // ARCHIVE_DIVISOR}"

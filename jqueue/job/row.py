@@ -8,16 +8,20 @@ from jqueue.job.snapshot import Job
 from jqueue.job.status import calc_priority, calc_status
 from jqueue.job.summary import op_summary
 
+_US_PER_S = 10**6
+_SECONDS = [f"{second:02}" for second in range(60)]
+
 
 def iso_time(time: list[int] | None) -> str | None:
     """The time `[seconds, microseconds]` in ISO 8601, in UTC, as datetime's `isoformat`."""
     if time is None:
         return None
     seconds, micros = time
-    minute, second = divmod(seconds, 60)
+    begin = f"{_minute(seconds // 60)}{_SECONDS[seconds % 60]}"
     if micros:
-        return f"{_minute(minute)}{second:02}.{micros:06}+00:00"
-    return f"{_minute(minute)}{second:02}+00:00"
+        # Formatting leading zeros takes three times as long, and a list does little else.
+        return f"{begin}.{str(_US_PER_S + micros)[1:]}+00:00"
+    return f"{begin}+00:00"
 
 
 @lru_cache(maxsize=4096)

@@ -60,10 +60,11 @@ def calc_status(ops: Iterable[Mapping[str, Any]]) -> JobStatus:
 
 def calc_priority(ops: Iterable[Mapping[str, Any]]) -> int:
     """The job's priority: the most urgent (lowest) of its unfinished opcodes, 0 if none is left."""
-    return min(
-        (op["priority"] for op in ops if op["status"] not in FINALIZED),
-        default=PRIORITY_DEFAULT,
-    )
+    urgent: int | None = None
+    for op in ops:
+        if op["status"] not in FINALIZED and (urgent is None or op["priority"] < urgent):
+            urgent = op["priority"]
+    return PRIORITY_DEFAULT if urgent is None else urgent
 
 
 def parse_status(text: Any) -> JobStatus | None:

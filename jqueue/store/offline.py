@@ -224,8 +224,8 @@ class OfflineQueue:
             here = set(_within(live, number))
             loose, found = set[int](), set(here)
             if number in listed:
-                loose = opening.named_in(self.disk, f"archive/{number}")
-                found |= opening.archived_in(self.disk, number, self.packs)
+                loose, packed = opening.loose_and_packed(self.disk, number, self.packs)
+                found = found.union(loose, packed)
             self._adjust(found, _within(known, number), number, archived=True)
             yield Listed(sorted(found), here, loose)
 

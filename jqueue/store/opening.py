@@ -438,9 +438,14 @@ def archived_ids(disk: Disk, packs: Packs | None = None) -> list[int]:
 
 def archived_in(disk: Disk, number: int, packs: Packs) -> set[int]:
     """Return the jobs of one archive directory, those in its pack too; a damaged pack is said."""
-    directory = f"archive/{number}"
+    loose, packed = loose_and_packed(disk, number, packs)
+    return loose.union(packed)
+
+
+def loose_and_packed(disk: Disk, number: int, packs: Packs) -> tuple[set[int], list[int]]:
+    """Return the jobs of one archive directory that have a file of their own, and those packed."""
     was_packed = disk.exists(pack_path(number))
-    found = named_in(disk, directory)
+    loose = _named_in(disk, number)
     # Packing names the pack before files go, unpacking names the files before the pack goes.
     try:
         packed = packs.ids(number)
@@ -448,14 +453,13 @@ def archived_in(disk: Disk, number: int, packs: Packs) -> set[int]:
         _log.error("%s; the jobs in it can't be listed", error)
         packed = []
     if was_packed and not packed:
-        found |= named_in(disk, directory)
-    return found.union(packed)
+        loose |= _named_in(disk, number)
+    return loose, packed
 
 
-def named_in(disk: Disk, directory: str) -> set[int]:
-    """Return the jobs of an archive directory that have a file of their own."""
-    jobs = map(parse_job_file_name, disk.names(directory))
-    return {job for job in jobs if job is not None and archive_dir(job) == directory}
+def _named_in(disk: Disk, number: int) -> set[int]:
+    jobs = map(parse_job_file_name, disk.names(f"archive/{number}"))
+    return {job for job in jobs if job is not None and job // ARCHIVE_DIVISOR == number}
 
 
 def archive_numbers(disk: Disk) -> list[int]:

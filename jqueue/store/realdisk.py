@@ -105,6 +105,7 @@ class RealDisk(Disk):
         self.file_mode = file_mode
         self._lock = threading.RLock()
         self._directories: OrderedDict[str, Descriptor] = OrderedDict()
+        self._latest: tuple[str, Descriptor] = ("", self._root)
         self._overwritten: dict[str, Descriptor] = {}
         self._exchange_works = True
         self._reading = _READ
@@ -121,6 +122,7 @@ class RealDisk(Disk):
             self._directories.clear()
             self._overwritten.clear()
             self._root = CLOSED
+            self._latest = ("", CLOSED)
             self.fd = -1
 
     # Reading
@@ -130,8 +132,10 @@ class RealDisk(Disk):
         try:
             if status.st_size > limit:
                 raise FileTooLarge(errno.EFBIG, f"file is longer than {limit} bytes", path)
-            # A read may be short, so only an empty one is the end of the file.
             data = os.read(fd, status.st_size + 1)
+            if len(data) == status.st_size > 0:
+                return data  # all that was there when its size was asked
+            # It has grown, or the read was short: only an empty one is the end of the file.
             while chunk := os.read(fd, max(status.st_size + 1 - len(data), _GROWTH)):
                 data += chunk
                 if len(data) > limit:
@@ -347,12 +351,16 @@ class RealDisk(Disk):
         return (self._directory(directory) if directory else self._root), name
 
     def _directory(self, path: str) -> Descriptor:
+        latest = self._latest
+        if latest[0] == path:
+            return latest[1]
         if not path:
             return self._root
         with self._lock:
             found = self._directories.get(path)
             if found is not None:
                 self._directories.move_to_end(path)
+                self._latest = (path, found)
                 return found
             parent, name = self._locate(path)
             opened = Descriptor(os.open(name, _DIRECTORY, dir_fd=parent.fd))
@@ -360,6 +368,7 @@ class RealDisk(Disk):
                 # A rename could not be atomic, and a sync of one would not reach the other.
                 raise OSError(errno.EXDEV, "directory is on another file system", path)
             self._directories[path] = opened
+            self._latest = (path, opened)
             if len(self._directories) > MAX_OPEN_DIRECTORIES:
                 self._directories.popitem(last=False)
             return opened
@@ -371,6 +380,7 @@ class RealDisk(Disk):
                 for known in [*cache]:
                     if known == path or known.startswith(path + "/"):
                         del cache[known]
+            self._latest = ("", self._root)
 
     def _status(self, path: str) -> os.stat_result:
         directory, name = self._locate(path)
