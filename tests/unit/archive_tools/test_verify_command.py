@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 
 import pytest
@@ -123,9 +124,20 @@ def operate(queue, over, _begun):
         queue.undrain()
 
 
-@pytest.mark.parametrize("rounds", [10, pytest.param(300, marks=pytest.mark.torture)])
-def test_verify_beside_a_live_owner_under_load_finds_nothing_that_is_not_there(tmp_path, rounds):
-    path = tmp_path / "queue"
+# Each queue is new: one under such a load grows, and each look at it takes longer.
+MANY_QUEUES = pytest.param(30, marks=[pytest.mark.torture, pytest.mark.timeout(3600)])
+
+
+@pytest.mark.parametrize("queues", [1, MANY_QUEUES])
+def test_verify_beside_a_live_owner_under_load_finds_nothing_that_is_not_there(tmp_path, queues):
+    for number in range(queues):
+        path = tmp_path / f"queue-{number}"
+        verify_under_load(path)
+        assert [f for f in verify(path) if f.level == "error"] == []
+        shutil.rmtree(path)
+
+
+def verify_under_load(path):
     over, begun = threading.Event(), threading.Event()
     with JobQueue.open(path, files="behind") as queue:
         threads = [
@@ -138,7 +150,7 @@ def test_verify_beside_a_live_owner_under_load_finds_nothing_that_is_not_there(t
             assert begun.wait(60)
             seen, done = [], 0
             # However slow the machine is: it has been verified beside so many submissions.
-            while done < rounds or queue.status()["serial"] <= 100:
+            while done < 10 or queue.status()["serial"] <= 100:
                 seen += [f for f in verify(path) if f.level == "error"]
                 done += 1
         finally:
