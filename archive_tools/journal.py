@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from jqueue.console.secrets import summaries_of
 from jqueue.console.times import local
-from jqueue.errors import QueueCorrupt, QueueFailed
+from jqueue.errors import JQueueError, QueueCorrupt, QueueFailed
 from jqueue.job import jsonio
 from jqueue.store.disk import Disk
 from jqueue.store.record import Header, seed
@@ -63,6 +63,18 @@ def parts(disk: Disk, *, owned: bool) -> Iterator[Part]:
         else:
             yield from segment.parts()
         expected = segment.expected
+
+
+def records_in(disk: Disk, number: int) -> list[Found]:
+    """Return the whole records of segment `number`, ascending, whatever damage is among them.
+
+    None of one that was dropped, or whose header is damaged or too new.
+    """
+    try:
+        found = [part.what for part in _Segment(disk, number, None).parts()]
+    except (JQueueError, OSError):
+        return []
+    return [what for what in found if isinstance(what, Found)]
 
 
 def _durable(found: list[Part]) -> list[Part]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from archive_tools.findings import Finding
+from archive_tools.journal import NOT_CHANGES, Said, records_in, said
 from archive_tools.reading import Read, seek_all, worked
 from archive_tools.stats import Stats
 from archive_tools.timeline import Spans
@@ -30,7 +31,7 @@ from jqueue.store.lock import read_owner
 from jqueue.store.offline import OfflineQueue
 from jqueue.store.place import filesystem_warning
 from jqueue.store.realdisk import QuietDisk
-from jqueue.store.segment import JOURNAL, read_segment, segment_numbers
+from jqueue.store.segment import JOURNAL, segment_numbers
 
 MAX_FAILED: Final = 50
 MAX_BEGUN: Final = 50
@@ -156,18 +157,12 @@ def _documents(queue: OfflineQueue, jobs: list[int]) -> Iterator[Document]:
 
 
 def last_records(disk: QuietDisk) -> list[Record]:
-    """Return the last records of the journal, the last one last; of a damaged segment the whole."""
+    """Return the last whole records of the journal, the last one last."""
     records: list[Record] = []
-    if not disk.is_dir(JOURNAL):
-        return records
-    for number in reversed(segment_numbers(disk)):
-        try:
-            segment = read_segment(disk, number)
-        except (JQueueError, OSError):
-            continue
+    for number in reversed(segment_numbers(disk) if disk.is_dir(JOURNAL) else []):
         before = records[0].lsn if records else None
         # The newer segment may begin with copies of records of the older one.
-        older = [found for found in segment.records if before is None or found.lsn < before]
+        older = [one for one in records_in(disk, number) if before is None or one.lsn < before]
         missing = MAX_RECORDS - len(records)
         records = [_record(found.value) for found in older[-missing:]] + records
         if len(records) >= MAX_RECORDS:
@@ -176,24 +171,18 @@ def last_records(disk: QuietDisk) -> list[Record]:
 
 
 def _record(value: dict[str, Any]) -> Record:
-    said = [_change(change) for change in value.get("changes", ())]
-    if "reflects" in value:
-        said.append(f"files reflect all through LSN {value['reflects']}")
-    if "mark" in value:
-        said.append(f"mark: {value['mark']}")
-    return Record(value["lsn"], value.get("time") or 0.0, said)
+    return Record(value["lsn"], value.get("time") or 0.0, [_told(one) for one in said(value)])
 
 
-def _change(change: dict[str, Any]) -> str:
-    job, op = change.get("job"), change.get("op")
-    if change.get("kind") == "submitted":
-        job = change["document"].get("id")
-    said = str(change.get("kind"))
-    said += "" if job is None else f" job {job}"
-    said += "" if op is None else f" opcode {op}"
-    values = change.get("values")
+def _told(one: Said) -> str:
+    if one.about in NOT_CHANGES:
+        return one.text
+    told = one.about
+    told += "" if one.job is None else f" job {one.job}"
+    told += "" if one.op is None else f" opcode {one.op}"
+    values = one.value.get("values")
     status = values.get("status") if isinstance(values, dict) else None
-    return f"{said}: {status}" if isinstance(status, str) else said
+    return f"{told}: {status}" if isinstance(status, str) else told
 
 
 def _environment(path: Path) -> Iterator[tuple[str, str]]:

@@ -11,14 +11,14 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+from archive_tools.journal import records_in
 from archive_tools.progress import Advance, unseen
 from archive_tools.reading import Read, Sought, worked
 from archive_tools.timeline import Attempt, Attempts, Phase, Spans, seconds, worker_of
-from jqueue.errors import JQueueError
 from jqueue.job.query.choice import Choice
 from jqueue.job.snapshot import Job
 from jqueue.store.offline import OfflineQueue
-from jqueue.store.segment import JOURNAL, read_segment, segment_numbers
+from jqueue.store.segment import JOURNAL, segment_numbers
 
 Key = tuple[int, int]
 
@@ -58,7 +58,7 @@ def _collect_chunk(choice: Choice, reads: Iterator[Read]) -> list[_Part]:
 def attempts_of(queue: OfflineQueue, jobs: Collection[int]) -> Attempts:
     """Return the ended executions of these jobs' opcodes whose end was not the opcode's.
 
-    One segment at a time is in memory; one that is damaged, or retired meanwhile, tells nothing.
+    One segment at a time is in memory; one that was dropped meanwhile tells nothing.
     """
     ended: dict[Key, list[Attempt]] = defaultdict(list)
     if not jobs or not queue.disk.is_dir(JOURNAL):
@@ -67,11 +67,7 @@ def attempts_of(queue: OfflineQueue, jobs: Collection[int]) -> Attempts:
     begun: dict[Key, Attempt] = {}
     last = 0
     for number in segment_numbers(queue.disk):
-        try:
-            segment = read_segment(queue.disk, number)
-        except (JQueueError, OSError):
-            continue
-        for found in segment.records:
+        for found in records_in(queue.disk, number):
             # A new segment may begin with copies of records of the one before.
             if last < found.lsn <= queue.lsn:
                 last = found.lsn

@@ -20,6 +20,7 @@ from archive_tools.report_facts import Facts, Survey, gather, last_records
 from archive_tools.report_html import element, page
 from archive_tools.report_jobs import JobTeller
 from archive_tools.stats import count_jobs
+from jqueue import JobQueue
 from jqueue.job import jsonio
 from jqueue.job.document import new_document, with_job, with_op
 from jqueue.job.redaction import Redaction
@@ -27,6 +28,7 @@ from jqueue.queue.core import QueueCore
 from jqueue.queue.running import log
 from jqueue.store.directory import DirectoryStore
 from jqueue.store.realdisk import QuietDisk
+from jqueue.store.segment import segment_path
 from tests.unit.archive_tools.jobs import Past, ended
 from tests.unit.archive_tools.test_pictures import RealClock
 from tests.unit.queue.making import begin, end
@@ -207,6 +209,22 @@ def test_the_end_of_the_journal_is_told_across_segments_without_parameters(tmp_p
     assert lsns == list(range(lsns[0], lsns[0] + 6))
     assert ["submitted job 3"] in [record.changes[:1] for record in found]
     assert SECRET not in str(found)
+
+
+@pytest.mark.damages
+def test_the_records_around_damage_are_told(tmp_path):
+    with JobQueue.open(tmp_path / "queue") as queue:
+        for _ in range(5):
+            queue.submit([{"OP_ID": "OP_COPY"}])
+    segment = tmp_path / "queue" / segment_path(1)
+    lines = segment.read_bytes().splitlines(keepends=True)
+    lost = next(at for at, line in enumerate(lines) if b'"id":3' in line)
+    lines[lost] = b"#" + lines[lost][1:]
+    segment.write_bytes(b"".join(lines))
+    with QuietDisk(tmp_path / "queue") as disk:
+        said = [text for record in last_records(disk) for text in record.changes]
+    jobs = [f"submitted job {job}" for job in (1, 2, 4, 5)]
+    assert [text for text in said if text.startswith("submitted")] == jobs
 
 
 def test_text_in_an_element_is_text_and_only_html_is_html():
