@@ -89,6 +89,10 @@ class Port(Protocol):
         """The connection is gone."""
 
 
+Parsed = Callable[[luxi.Request | InvalidJob | bytes], None]
+"""Is given a request, or why it is none, or the answer to one that is not parsed."""
+
+
 class Handler(Protocol):
     """What serves the requests of all connections."""
 
@@ -104,7 +108,7 @@ class Handler(Protocol):
     def may_hold(self, connection: Connection, size_bytes: int) -> bool:
         """Whether there is room for so much of messages that aren't understood yet."""
 
-    def parse_apart(self, text: Frame, then: Callable[[luxi.Request | InvalidJob], None]) -> None:
+    def parse_apart(self, text: Frame, then: Parsed) -> None:
         """Parse and check a long request on another thread; `then` is called in the loop's."""
 
 
@@ -180,12 +184,14 @@ class Connection:
             else:
                 self._receive(text)
 
-    def _parsed(self, request: luxi.Request | InvalidJob) -> None:
+    def _parsed(self, request: luxi.Request | InvalidJob | bytes) -> None:
         self._parsing_bytes = 0
         if self._stream is None:
             return
         if isinstance(request, InvalidJob):
             self._refuse(str(request))
+        elif isinstance(request, bytes):
+            self._next_slot().answer(request)
         else:
             self._serve(request)
         self._work()
@@ -226,10 +232,13 @@ class Connection:
             except InvalidJob as error:
                 self._refuse(str(error))
             return
+        self._handler.handle(self, request, self._next_slot())
+        self._update_events()
+
+    def _next_slot(self) -> Slot:
         slot = Slot(self)
         self._slots.append(slot)
-        self._handler.handle(self, request, slot)
-        self._update_events()
+        return slot
 
     def _greet(self, request: luxi.Request) -> None:
         [hello] = request.args if len(request.args) == 1 else [None]
@@ -238,9 +247,7 @@ class Connection:
     def _refuse(self, text: str) -> None:
         """Answer what can't be understood, and close once that is sent."""
         _log.warning("process %d: %s", self.peer.pid, text, extra={"pid": self.peer.pid})
-        slot = Slot(self)
-        self._slots.append(slot)
-        slot.answer(luxi.frame(luxi.parse_error(text)))
+        self._next_slot().answer(luxi.frame(luxi.parse_error(text)))
         self.hang_up()
 
     # Writing

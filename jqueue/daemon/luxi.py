@@ -13,16 +13,24 @@ and the connection closed, as luxid does.  Answers to Ganeti's methods are ASCII
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final, NamedTuple
 
 from jqueue import errors
-from jqueue.errors import InvalidJob, JQueueError
+from jqueue.errors import InvalidJob, JQueueError, TooLarge
 from jqueue.execution.wire import END, Frame, frame
 from jqueue.job import jsonio
+from jqueue.job.jsontext import has_more_values
 from jqueue.job.snapshot import Job
 
 MAX_DEPTH: Final = jsonio.MAX_DEPTH + 10
 """A request holds jobs some levels down."""
+MAX_VALUES: Final = 1 << 20
+"""Values and keys of one request: 100,000 small jobs.  The interpreter is held while they are made,
+which takes as long as for the largest text: 0.1 to 0.3 s."""
+_NAMED_BYTES: Final = 4096
+_GANETI: Final = re.compile(rb'"args"\s*:\s*\[')
+"""What tells Ganeti's methods from ours in what is not parsed."""
 
 
 class Request(NamedTuple):
@@ -35,7 +43,13 @@ class Request(NamedTuple):
 
 
 def parse_request(text: Frame) -> Request:
-    """Return the request that a frame holds; raises InvalidJob."""
+    """Return the request that a frame holds; raises InvalidJob, or TooLarge before it is parsed."""
+    if len(text) > MAX_VALUES and has_more_values(text, MAX_VALUES):
+        raise TooLarge(
+            f"a request of {len(text)} bytes has more than {MAX_VALUES} values and keys, which"
+            " would hold up others; nothing was changed; send it in parts",
+            size_bytes=len(text),
+        )
     value = jsonio.loads_strict(text, max_depth=MAX_DEPTH)
     if not isinstance(value, dict):
         raise InvalidJob("a request is an object with method and args")
@@ -63,6 +77,13 @@ def ganeti_failure(error: BaseException) -> dict[str, Any]:
     text = str(error)
     arguments = [text, "wrong_input"] if isinstance(error, InvalidJob) else [text]
     return {"success": False, "result": [_ganeti_class(error), arguments]}
+
+
+def refusal(text: Frame, error: TooLarge) -> bytes:
+    """Return the answer to a request that is not parsed, in the encoding of whom it is from."""
+    if _GANETI.search(text, 0, _NAMED_BYTES):
+        return ascii_frame(ganeti_failure(error))
+    return frame(failure(error))
 
 
 def _ganeti_class(error: BaseException) -> str:
@@ -148,6 +169,7 @@ __all__ = [
     "job_to_wire",
     "parse_error",
     "parse_request",
+    "refusal",
     "success",
     "to_error",
     "unwrap",

@@ -16,14 +16,13 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from jqueue.daemon import luxi
-from jqueue.daemon.connection import Connection, Peer, Port, Slot
+from jqueue.daemon.connection import Connection, Parsed, Peer, Port, Slot
 from jqueue.daemon.reactor import Reactor
 from jqueue.daemon.verbs import Verbs
-from jqueue.errors import InvalidJob, QueueFailed
+from jqueue.errors import InvalidJob, QueueFailed, TooLarge
 from jqueue.execution.port import greet, read_hello
 from jqueue.execution.runner import Runner
 from jqueue.execution.wire import SOCKET, Frame
@@ -112,7 +111,7 @@ class Server:
             self._accepting = True
             self._reactor.watch(self._listener.fileno(), self._accept)
 
-    def parse_apart(self, text: Frame, then: Callable[[luxi.Request | InvalidJob], None]) -> None:
+    def parse_apart(self, text: Frame, then: Parsed) -> None:
         """Parse a long request on a reader's thread, and check the jobs in it.
 
         `then` is called in the loop's.
@@ -121,9 +120,11 @@ class Server:
         def parse() -> None:
             try:
                 parsed = luxi.parse_request(text)
-                request: luxi.Request | InvalidJob = self.verbs.prepared(parsed)
+                request: luxi.Request | InvalidJob | bytes = self.verbs.prepared(parsed)
             except InvalidJob as error:
                 request = error
+            except TooLarge as error:
+                request = luxi.refusal(text, error)
             self._reactor.call_threadsafe(lambda: then(request))
 
         self.verbs.readers.submit(parse)

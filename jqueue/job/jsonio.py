@@ -6,13 +6,13 @@ they let through is written by `dumps` and reads back equal. Our own bytes are r
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from jqueue.errors import InvalidJob
+from jqueue.job.jsontext import count_keys
 from jqueue.job.log import Log
 
 MAX_DEPTH = 100
@@ -23,12 +23,6 @@ MAX_BYTES = 64 * 1024 * 1024
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _LARGE_FLOAT = 2.0**63
-_QUOTE = ord('"')
-_WINDOW_BYTES = 1 << 16
-"""What one call of a pattern looks at: it holds the interpreter, half a millisecond for so much."""
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"[ \t\r\n]*+(:)?|\\?\Z)')
-_IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+')
-_END_OF_STRING = re.compile(rb'"[ \t\r\n]*+(:)?')
 _PLAIN_ONLY = (
     orjson.OPT_PASSTHROUGH_SUBCLASS
     | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -62,42 +56,9 @@ def loads_strict(
         raise InvalidJob(f"not JSON: {error}") from error
     keys, suspect = _survey(value, max_depth)
     # A key that the value lacks was there twice.
-    if suspect or keys != _count_keys(data):
+    if suspect or keys != count_keys(data):
         return _loads_slowly(data)
     return value
-
-
-def _count_keys(text: bytes | bytearray) -> int:
-    """How many string tokens of a valid JSON text stand before a colon.
-
-    They are read off from the left, window by window, none of which begins within a string.
-    """
-    keys = at = 0
-    while at < len(text):
-        end = at + _WINDOW_BYTES
-        token = None
-        for token in _TOKEN.finditer(text, at, end):
-            if token[1]:
-                keys += 1
-        if token is None or token[1] or not token.end() == end < len(text):
-            at = end
-            continue
-        # The window's end cuts this token, or what may come between it and a colon.
-        at = token.start() + 1
-        while text[at] != _QUOTE:
-            at = _in_string(text, at)
-        ended = _END_OF_STRING.match(text, at)
-        assert ended is not None
-        keys += ended[1] is not None
-        at = ended.end()
-    return keys
-
-
-def _in_string(text: bytes | bytearray, at: int) -> int:
-    """The end of what one look at a string's inside passes over, which cuts no escape."""
-    passed = _IN_STRING.match(text, at, at + _WINDOW_BYTES)
-    assert passed is not None
-    return passed.end()
 
 
 def _survey(value: Any, max_depth: int) -> tuple[int, bool]:

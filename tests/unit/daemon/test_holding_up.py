@@ -7,12 +7,13 @@ from unittest import mock
 
 import pytest
 
-from jqueue import InvalidJob, JobQueue, connect
-from jqueue.daemon import connection
+from jqueue import InvalidJob, JobQueue, QueueFailed, TooLarge, connect
+from jqueue.daemon import connection, luxi
 from jqueue.daemon.calls import Wire
 from jqueue.errors import KeyConflict
 from jqueue.execution.wire import END, Splitter, frame
 from jqueue.job import jsonio, parameters
+from jqueue.job.jsontext import has_more_values
 from jqueue.queue import entries
 from jqueue.store.snapshot import DirectorySnapshot
 
@@ -112,6 +113,43 @@ def test_requests_behind_a_large_one_keep_their_order(queue):
             answers += map(jsonio.loads, splitter.feed(stream.recv(1 << 16)))
     assert [answer["result"] for answer in answers] == [1, 2, 3, 4]
     assert [job.ops[0].input["text"] for job in queue.jobs()] == list(texts)
+
+
+DENSE = [{} for _ in range(luxi.MAX_VALUES // 2)]
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "kind"),
+    [
+        ("submit", {"ops": [{"OP_ID": "OP_X", "dense": DENSE}], "key": "one"}, TooLarge),
+        ("claim_finish", {"job": 1, "op": 0, "token": 1, "ok": True, "result": DENSE}, TooLarge),
+        ("SubmitJob", [[{"OP_ID": "OP_X", "dense": DENSE}]], QueueFailed),
+    ],
+)
+def test_a_request_of_too_many_values_is_not_parsed_and_its_connection_goes_on(
+    queue, wire, method, args, kind
+):
+    # orjson held the interpreter for three seconds, and so everybody else's commits.
+    with threads_of(jsonio, "loads_strict") as parsing, pytest.raises(kind) as refused:
+        wire.call(method, args)
+    assert not parsing
+    assert str(luxi.MAX_VALUES) in str(refused.value)
+    [kept] = wire._kept
+    assert wire.call("count", {}) == 0
+    assert wire._kept == [kept]
+
+
+def test_as_many_values_as_allowed_are_taken_whatever_is_in_the_texts(queue, wire):
+    values = luxi.MAX_VALUES - 20
+    many = [{"OP_ID": "OP_X", "many": [0] * values, "text": ",[{:" * luxi.MAX_VALUES}]
+    assert wire.call("submit", {"ops": many}) == 1
+    assert len(queue.job(1).ops[0].input["many"]) == values
+
+
+def test_a_hundred_thousand_small_jobs_are_not_too_many_for_a_request():
+    op = {"OP_ID": "OP_X", "duration": 10, "text": "x", "priority": 5}
+    jobs = frame({"method": "submit_many", "args": {"jobs": [[op]] * 100_000}})
+    assert not has_more_values(jobs, luxi.MAX_VALUES)
 
 
 def test_a_large_message_is_handed_over_without_a_copy():

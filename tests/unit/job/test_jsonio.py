@@ -4,14 +4,12 @@ import uuid
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import NamedTuple
-from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jqueue.errors import InvalidJob
-from jqueue.job import jsonio
 from jqueue.job.jsonio import MAX_DEPTH, check_storable, dumps, loads, loads_strict
 from jqueue.job.status import JobStatus
 
@@ -105,21 +103,6 @@ def test_hostile_json_is_refused_at_the_door(data):
     with pytest.raises(InvalidJob) as caught:
         loads_strict(data)
     assert "\n" not in str(caught.value)
-
-
-# Keys are counted in windows, so that no call holds the interpreter for long.
-@pytest.mark.parametrize("window_bytes", [2, 3, 7, 16])
-@given(value=TEXTS, indent=st.sampled_from([None, 1]), ascii_only=st.booleans())
-def test_keys_are_counted_right_wherever_a_window_ends(window_bytes, value, indent, ascii_only):
-    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
-    twice = f'{{"a": 1, "b": {text}, "a": 2}}'
-    with (
-        mock.patch.object(jsonio, "_WINDOW_BYTES", window_bytes),
-        mock.patch.object(jsonio, "_loads_slowly", side_effect=InvalidJob("slowly")),
-    ):
-        assert same(loads_strict(text.encode()), value)
-        with pytest.raises(InvalidJob, match="slowly"):
-            loads_strict(twice.encode())
 
 
 def test_the_limits_are_the_callers():
