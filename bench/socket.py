@@ -218,7 +218,7 @@ def watchers(served):
 
 
 def large(client, _path):
-    client.submit([{**PAYLOAD, "payload": "x" * LARGE_BYTES}])
+    client.submit_many([[{**PAYLOAD, "payload": "x" * (LARGE_BYTES // 2)}]] * 2)
 
 
 def batch(client, _path):

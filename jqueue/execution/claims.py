@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from jqueue.errors import JQueueError, Refused
+from jqueue.errors import JQueueError, Refused, TooLarge
 from jqueue.execution.executions import ClaimAnswer, Execution, Lock
 from jqueue.execution.loop import Result, Timer
 from jqueue.execution.runner import Runner
@@ -146,7 +146,8 @@ class Claims:
         if result.error is not None:
             del self._granted[request.lock.name]
             runner.not_started(execution, result.error)
-            if isinstance(result.error, Refused) and not request.gone:
+            if isinstance(result.error, Refused | TooLarge) and not request.gone:
+                # Of that job only: there may be others for it.
                 self._waiting[request.lock.name] = request
             else:
                 request.settled()

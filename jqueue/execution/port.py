@@ -21,7 +21,7 @@ from jqueue.job.failure import encode_error
 from jqueue.job.status import JobStatus
 from jqueue.queue.children import submit_children
 from jqueue.queue.finishing import finish
-from jqueue.queue.running import log, progress, requeue
+from jqueue.queue.running import end_log, log, progress, requeue
 from jqueue.store import livelock
 from jqueue.store.processes import Identity
 
@@ -127,8 +127,22 @@ class Port:
             self._worker.tell(["logged", number])
         elif isinstance(result.error, Refused):
             self._end(str(result.error))
+        elif isinstance(result.error, TooLarge):
+            self._end_log(execution, result.error)
+            self._worker.tell(["logged", number])
         else:
             self._worker.tell(["unlogged", number])
+
+    def _end_log(self, execution: Execution, error: TooLarge) -> None:
+        runner = self._runner
+        decide = end_log(
+            execution.job,
+            execution.op_index,
+            execution.token,
+            now=runner.clock.now_ns(),
+            why=str(error),
+        )
+        runner.loop.begin(decide, partial(self._last_log_done, execution))
 
     def _progress(self, token: int, value: Any) -> None:
         execution = self._current(token)

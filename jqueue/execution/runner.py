@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from jqueue.errors import JQueueError, Refused
+from jqueue.errors import JQueueError, Refused, TooLarge
 from jqueue.execution.clockstep import ClockSteps
 from jqueue.execution.crew import Crew
 from jqueue.execution.dispatch import Dispatcher
@@ -29,6 +29,7 @@ from jqueue.job.change import Document
 from jqueue.queue.clock import Clock
 from jqueue.queue.dependencies import judge_dependencies
 from jqueue.queue.entries import Check
+from jqueue.queue.finishing import fail_unstarted
 from jqueue.queue.running import age, wait_for_locks
 from jqueue.store.protocol import Store
 
@@ -216,11 +217,34 @@ class Runner:
     def not_started(self, execution: Execution, error: JQueueError) -> None:
         """The record of a start did not become durable: the job is a candidate again."""
         del self.endings.executions[execution.job]
+        if isinstance(error, TooLarge):
+            self._fail_unstarted(execution, error)
+            return
         if not isinstance(error, Refused) and self._resting is None:
             _log.warning("opcodes can't be started for now: %s", error)
             self._resting = self.loop.call_later(RETRY_S, self._rested)
         self.dispatcher.returned(execution.job)
         self.wake()
+
+    def _fail_unstarted(self, execution: Execution, error: JQueueError) -> None:
+        """No record holds its start: it fails, and holds up nobody."""
+        why = f"it can't be started: {error}"
+        now = self.clock.now_ns()
+        decide = fail_unstarted(execution.job, execution.op_index, now=now, why=why)
+        self.loop.begin(decide, partial(self._failed_unstarted, execution, why))
+
+    def _failed_unstarted(self, execution: Execution, why: str, result: Result) -> None:
+        job = execution.job
+        if result.error is None:
+            _log.warning("job %d fails: %s", job, why, extra=execution.named)
+        elif isinstance(result.error, TooLarge):
+            # Not even that fits a record.
+            _log.error("job %d stays queued: %s", job, why, extra=execution.named)
+            self.dispatcher.declined(job, why)
+        elif not isinstance(result.error, Refused):
+            self.loop.call_later(RETRY_S, partial(self._look_anew, job))
+            return
+        self._look_anew(job)
 
     @property
     def resting(self) -> bool:

@@ -17,7 +17,7 @@ from jqueue.queue.children import place_children
 from jqueue.queue.clock import NS_PER_S
 from jqueue.queue.entries import Check, Entry, prepare_many
 from jqueue.queue.protocol import AnyOp, Submission
-from jqueue.queue.running import number_entries, running
+from jqueue.queue.running import number_entries, running, startable_document
 from jqueue.queue.submission import MAX_LIVE_JOBS, Terms
 from jqueue.store.protocol import Decide, OpIs, live_document
 
@@ -83,6 +83,17 @@ def finish(  # noqa: PLR0913  # a result has these independent parts
             pre=(OpIs(job, op_index, (JobStatus.RUNNING,), token),),
             essential=True,
         )
+
+    return decide
+
+
+def fail_unstarted(job: int, op_index: int, *, now: int, why: str) -> Decide:
+    """End with an error what can't even be started.  Raises Refused, as `start`; JobNotFound."""
+
+    def decide(layer: Layer) -> Reply:
+        document = startable_document(layer, job, op_index, now)
+        updates = finish_updates(document, op_index, JobStatus.ERROR, encode_error(why), now)
+        return reply(as_changes(job, updates), essential=True)
 
     return decide
 

@@ -159,12 +159,29 @@ def log(
 def _within_bound(document: Document, entries: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
     """Return the entries, or in their place what says that no more are kept, once."""
     logs = [Log.of(op.get("log")) for op in document["ops"]]
-    if not entries or sum(one.size_bytes for one in logs) <= MAX_LOG_BYTES:
-        return entries
     if any(one and one[-1][2] == LOG_FULL for one in logs):
         return []
+    if not entries or sum(one.size_bytes for one in logs) <= MAX_LOG_BYTES:
+        return entries
     text = f"the job's log has {MAX_LOG_BYTES} bytes: what comes after is left out"
     return [[entries[0][0], LOG_FULL, text]]
+
+
+def end_log(job: int, op_index: int, token: int, *, now: int, why: str) -> Decide:
+    """No record holds the job with more entries: the last one says so.  Raises Refused, as `log`.
+
+    The answer is None.
+    """
+
+    def decide(layer: Layer) -> Reply:
+        document = executing(layer, job, op_index, token)
+        entry = [timestamp(now), LOG_FULL, f"what comes after is left out: {why}"]
+        numbered = number_entries(document, _within_bound(document, [entry]))
+        if not numbered:
+            raise Answered
+        return reply([Logged(job, op_index, numbered)], essential=True)
+
+    return decide
 
 
 def _not_in(known: Any, entries: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from jqueue.errors import DiskFull
 from jqueue.job.change import Submitted, touched_job
 from jqueue.job.state import Layer, Place
+from jqueue.store.bound import Growth
 from jqueue.store.disk import AppendFile, Disk, temp_path
 from jqueue.store.ledger import Record
 from jqueue.store.protocol import Transaction
@@ -77,6 +78,7 @@ class Journal:
         self.segment_bytes = self._limit = segment_bytes
         self._on_durable = on_durable
         self._held: set[int] = set()
+        self._growth = Growth()
         self._number = 0
         self._seed = 0
         self._file: AppendFile | None = None
@@ -149,6 +151,7 @@ class Journal:
         self._number = number
         self._seed = start
         self._held = held
+        self._growth = Growth()
         self._unsynced = False
 
     @property
@@ -210,6 +213,7 @@ class Journal:
             value.update(transaction.note)
         try:
             line = encode_line(value, self._seed)
+            self._growth.check(layer, transaction, len(line), newly)
         except BaseException:
             held.difference_update(newly)
             raise

@@ -143,6 +143,8 @@ class CancelRaces(RuleBasedStateMachine):
         self.canceled, self.kept = set(), {}
         self.told = Counter()
         """How often somebody was told to execute an opcode."""
+        self.unsure = Counter()
+        """How often an owner died after the record of a start, and the next can't know of it."""
 
         def is_alive(identity):
             return any(one.alive for one in self.processes if one.identity == identity)
@@ -473,6 +475,11 @@ class CancelRaces(RuleBasedStateMachine):
         """The owner dies; what it had appended is durable, what it was about to say is not said."""
         self.store.flush()
         self.step_without_loop()
+        told = {one.execution for one in self.processes + self.claimants}
+        for document in self.jobs():
+            for at, op in enumerate(document["ops"]):
+                known = (document["id"], at, op.get("token")) in told
+                self.unsure[document["id"], at] += op["status"] in EXECUTING and not known
         for process in self.processes:
             process.channel = process.port = None
         for claimant in self.claimants:
@@ -552,7 +559,7 @@ class CancelRaces(RuleBasedStateMachine):
             for at, op in enumerate(document["ops"]):
                 kept = self.kept.get((document["id"], at))
                 assert kept is None or (op["status"], op["result"]) == ("success", kept)
-                told = self.told[document["id"], at]
+                told = self.told[document["id"], at] + self.unsure[document["id"], at]
                 assert op.get("interruptions", 0) <= told, "what nobody began was interrupted"
 
     @invariant()
