@@ -9,14 +9,20 @@ import pytest
 from jqueue.job.change import Archived, Pruned
 from jqueue.job.pruning import prunable
 from jqueue.job.state import Layer
-from jqueue.store import opening
+from jqueue.store import opening, packing
 from jqueue.store.packed import DamagedPack, Packs, pack_path
-from jqueue.store.packing import BLOCK_JOBS
 from jqueue.store.protocol import Transaction
 from tests.crash.workload import finish, open_store, submit
 from tests.fakes import Crash, FakeDisk, every_crash
 
+BLOCK_JOBS = 4
 JOBS = range(1, 2 * BLOCK_JOBS + 4)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Few jobs fill some blocks, and every state that few names can be left in is soon seen."""
+    monkeypatch.setattr(packing, "BLOCK_JOBS", BLOCK_JOBS)
 
 
 def archived_disk():
@@ -70,7 +76,7 @@ def test_a_crash_at_any_step_leaves_files_or_pack_never_neither(begin):
         with contextlib.suppress(Crash):
             getattr(open_store(disk), begin)(0)
         disk.on_call = None
-        left = [disk.kill_state(), *disk.crash_states(random.Random(number), limit=3)]
+        left = [disk.kill_state(), *disk.crash_states(random.Random(number), limit=8)]
         for found in left:
             assert documents_of(found) == documents
             store = open_store(found)
@@ -97,22 +103,23 @@ def test_a_reader_beside_pack_and_unpack_finds_each_job_once_at_every_step():
         base.on_call = None
 
 
-def test_a_pruned_packed_job_is_gone_also_after_a_crash():
+@pytest.mark.parametrize("gone", [(2, BLOCK_JOBS + 1), JOBS])
+def test_a_pruned_packed_job_is_gone_also_after_a_crash(gone):
     base = archived_disk()
     store = open_store(base)
     store.pack(0)
     store.close()
-    kept = sorted(set(JOBS) - {2, BLOCK_JOBS + 1})
+    kept = sorted(set(JOBS) - set(gone))
     base.sync_all()
     for number, disk in enumerate(every_crash(base.clone)):
         acknowledged = False
         with contextlib.suppress(Crash):
             store = open_store(disk)
-            store.commit(Transaction("p", (Pruned(2), Pruned(BLOCK_JOBS + 1))))
+            store.commit(Transaction("p", tuple(map(Pruned, gone))))
             acknowledged = True
             store.close()
         disk.on_call = None
-        for left in [disk.kill_state(), *disk.crash_states(random.Random(number), limit=2)]:
+        for left in [disk.kill_state(), *disk.crash_states(random.Random(number), limit=6)]:
             store = open_store(left)
             store.checkpoint()
             found = opening.archived_ids(left)

@@ -221,11 +221,11 @@ def record_of(disk):
 
 
 def test_a_crash_of_the_repair_is_completed_or_undone(healthy, tmp_path):
-    check_crashes(healthy, tmp_path, states=1)
+    check_crashes(healthy, tmp_path, states=6)
 
 
 def test_a_crash_of_the_undoing_is_completed_either_way(healthy, tmp_path):
-    check_crashes_of_undo(healthy, tmp_path, states=1)
+    check_crashes_of_undo(healthy, tmp_path, states=6)
 
 
 @pytest.mark.torture
