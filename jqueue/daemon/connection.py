@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from jqueue.daemon import luxi
 from jqueue.daemon.reactor import LoopTimer, Reactor
+from jqueue.daemon.slot import Slot
 from jqueue.errors import InvalidJob, TooLarge
 from jqueue.execution.claims import Request
 from jqueue.execution.wire import HELLO, READ_BYTES, Frame, Splitter
@@ -40,43 +41,6 @@ class Peer(NamedTuple):
     pid: int
     uid: int
     gid: int
-
-
-class Slot:
-    """The place of one answer: it is sent when all before it were."""
-
-    __slots__ = ("_connection", "_data", "_first", "dropped", "on_drop")
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._data: bytes | None = None
-        self._first: Callable[[], None] | None = None
-        self.dropped = False
-        self.on_drop: Callable[[], None] | None = None
-        """Called if the connection is gone before the answer."""
-
-    def answer(self, data: bytes) -> None:
-        """Fill the slot with a frame, or with the rest of what was sent; in the loop's thread."""
-        if not self.dropped and self._data is None:
-            self._data = data
-            self.on_drop = None
-            self._connection.flush_slots()
-
-    def when_first(self, call: Callable[[], None]) -> None:
-        """Call once all answers before this one were sent: what comes in pieces begins then."""
-        self._first = call
-        self._connection.flush_slots()
-
-    def begin(self) -> None:
-        """All answers before this one were sent."""
-        first, self._first = self._first, None
-        if first is not None:
-            first()
-
-    @property
-    def data(self) -> bytes | None:
-        """The answer, once it is there."""
-        return self._data
 
 
 class Port(Protocol):
@@ -137,6 +101,8 @@ class Connection:
         self._gathered: list[bytes] = []
         self._port: Port | None = None
         self._closing = False
+        self._waits_for_turn = False
+        """There are more frames than one turn has time for."""
         self._stall: LoopTimer | None = None
         self._heard_s = time.monotonic()
         self._events = select.EPOLLIN
@@ -150,6 +116,16 @@ class Connection:
             self._flush()
         if self._events & select.EPOLLIN:
             self._read()
+        elif not self._events and self._stream is not None and _is_gone(self._stream):
+            self._gone()
+
+    def _gone(self) -> None:
+        """The peer has closed while nothing was read of it."""
+        if self._closing or self._is_crowded:
+            self.close()
+        else:
+            # What is here of it is dealt with first; until then the kernel would say it for ever.
+            self._reactor.unwatch(self._fd)
 
     def _read(self) -> bool:
         """Deal with what one read gives; say whether there may be more."""
@@ -162,7 +138,7 @@ class Connection:
         except OSError:
             data = b""
         if not data:
-            self.close()
+            self._ended(self._stream)
             return False
         self._heard_s = time.monotonic()
         try:
@@ -173,9 +149,17 @@ class Connection:
         self._hold()
         return True
 
+    def _ended(self, stream: socket.socket) -> None:
+        """The peer sends no more; it may still wait for answers, as `nc -N` does."""
+        owed = self._slots or self._out
+        if owed and self._port is None and not _is_gone(stream):
+            self.hang_up()
+        else:
+            self.close()
+
     def _work(self) -> None:
-        """Deal with the frames at hand, in their order."""
-        while self._frames and not self._parsing_bytes and self._stream is not None:
+        """Deal with the frames at hand, in their order, as far as this turn has time for them."""
+        while self._frames and self._may_work:
             text = self._frames.popleft()
             if self._port is None and len(text) > PARSED_APART_BYTES:
                 self._parsing_bytes = len(text)
@@ -183,6 +167,33 @@ class Connection:
                 self._handler.parse_apart(text, self._parsed)
             else:
                 self._receive(text)
+            if self._frames and self._reactor.is_long():
+                self._work_later()
+        if self._frames:
+            self._update_events()
+
+    def _work_later(self) -> None:
+        if not self._waits_for_turn:
+            self._waits_for_turn = True
+            self._reactor.call_later(0, self._work_on)
+
+    def _work_on(self) -> None:
+        self._waits_for_turn = False
+        self._work()
+        self._update_events()
+
+    @property
+    def _may_work(self) -> bool:
+        return bool(
+            not self._parsing_bytes
+            and not self._waits_for_turn
+            and not self._is_crowded
+            and self._stream is not None
+        )
+
+    @property
+    def _is_crowded(self) -> bool:
+        return len(self._slots) >= MAX_PIPELINED or self.unsent_bytes > MAX_UNSENT_BYTES
 
     def _parsed(self, request: luxi.Request | InvalidJob | bytes) -> None:
         self._parsing_bytes = 0
@@ -206,9 +217,14 @@ class Connection:
             self._refuse("too many large messages at once; send it again later")
 
     def read_out(self) -> None:
-        """Deal with everything that has arrived, now."""
+        """Deal with everything that a worker has sent, now."""
+        self._work_out()
         while self._read():
-            pass
+            self._work_out()
+
+    def _work_out(self) -> None:
+        while self._frames and self._stream is not None:
+            self._receive(self._frames.popleft())
 
     def _receive(self, text: Frame) -> None:
         if self._closing:
@@ -236,7 +252,7 @@ class Connection:
         self._update_events()
 
     def _next_slot(self) -> Slot:
-        slot = Slot(self)
+        slot = Slot(self.flush_slots)
         self._slots.append(slot)
         return slot
 
@@ -277,6 +293,17 @@ class Connection:
             self._out_bytes(data)
         if slots:
             slots[0].begin()
+        if not self._events & select.EPOLLIN:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Some answers are on their way: there may be room for more requests, or no more to do."""
+        if self._closing and not self._out and not self._slots:
+            self.close()
+            return
+        self._update_events()
+        if self._frames:
+            self._work_later()
 
     def hang_up(self) -> None:
         """Read no more, and close once all that is to be sent is sent."""
@@ -336,17 +363,15 @@ class Connection:
                 return
             self._out.popleft()
         self._moved()
-        self._update_events()
-        if self._closing and not self._slots:
-            self.close()
-        elif self.on_sent is not None:
+        self._go_on()
+        if self._stream is not None and self.on_sent is not None:
             self.on_sent()
 
     def _update_events(self) -> None:
         if self._stream is None:
             return
-        crowded = len(self._slots) >= MAX_PIPELINED or self.unsent_bytes > MAX_UNSENT_BYTES
-        events = 0 if crowded or self._closing or self._parsing_bytes else select.EPOLLIN
+        busy = self._is_crowded or self._closing or self._parsing_bytes or self._frames
+        events = 0 if busy else select.EPOLLIN
         if self._out:
             events |= select.EPOLLOUT
         if events != self._events:
@@ -377,7 +402,12 @@ class Connection:
     def idle_since_s(self) -> float | None:
         """Since when nothing is expected of it, but that it might ask again; None if not so."""
         busy = (
-            self._parsing_bytes or self._slots or self._out or self._port is not None or self.claims
+            self._parsing_bytes
+            or self._frames
+            or self._slots
+            or self._out
+            or self._port is not None
+            or self.claims
         )
         return None if busy else self._heard_s
 
@@ -385,3 +415,10 @@ class Connection:
     def is_open(self) -> bool:
         """Whether something can still be sent."""
         return self._stream is not None
+
+
+def _is_gone(stream: socket.socket) -> bool:
+    """Whether the peer reads no more either."""
+    look = select.poll()
+    look.register(stream.fileno(), 0)
+    return bool(look.poll(0))

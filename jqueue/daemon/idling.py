@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jqueue.daemon.connection import Slot
 from jqueue.daemon.reactor import LoopTimer, Reactor
+from jqueue.daemon.slot import Slot
 from jqueue.errors import WaitTimeout
 from jqueue.execution.runner import Runner
 from jqueue.job.status import OPEN, JobStatus

@@ -35,6 +35,9 @@ _log = logging.getLogger(__name__)
 MAX_EVENTS_A_TURN: Final = 256
 LOOKS_BEFORE_SYNC: Final = 3
 """What came while the turn's events were dealt with shares their sync; so often at most."""
+LONG_TURN_S: Final = 0.02
+"""Peers that send many requests at once leave the rest to the next turn then: others' commits wait
+for a turn's end."""
 MAX_POLL_S: Final = 3600.0
 """The kernel takes no more than 2³¹ ms: farther timers are looked at again in between."""
 
@@ -82,6 +85,7 @@ class Reactor:
         self._stopped = False
         self._closed = False
         self._thread: int | None = None
+        self._long_at_s: float | None = None
         self.watch(self._wake_read, self._drain_wakes)
 
     # For handlers, in the loop's thread
@@ -117,6 +121,13 @@ class Reactor:
 
     def _admit_soon(self) -> None:
         self.call_threadsafe(self._admit)
+
+    def is_long(self) -> bool:
+        """Whether this turn goes on for long since it was first asked so."""
+        now_s = time.monotonic()
+        if self._long_at_s is None:
+            self._long_at_s = now_s + LONG_TURN_S
+        return now_s > self._long_at_s
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """Call in this turn, before the next sync."""
@@ -180,6 +191,7 @@ class Reactor:
 
     def turn(self, timeout_s: float | None = None) -> None:
         """Wait for something to happen, and deal with all of it."""
+        self._long_at_s = None
         self._hear(self._timeout_s(timeout_s))
         self._run_timers()
         self.settle(LOOKS_BEFORE_SYNC)

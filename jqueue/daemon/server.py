@@ -19,8 +19,9 @@ import time
 from typing import Any, Final
 
 from jqueue.daemon import luxi
-from jqueue.daemon.connection import Connection, Parsed, Peer, Port, Slot
+from jqueue.daemon.connection import Connection, Parsed, Peer, Port
 from jqueue.daemon.reactor import Reactor
+from jqueue.daemon.slot import Slot
 from jqueue.daemon.verbs import Verbs
 from jqueue.errors import InvalidJob, QueueFailed, TooLarge
 from jqueue.execution.port import greet, read_hello

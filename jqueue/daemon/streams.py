@@ -14,8 +14,9 @@ from itertools import islice
 from typing import Any, Final
 
 from jqueue.daemon import luxi
-from jqueue.daemon.connection import Connection, Slot
+from jqueue.daemon.connection import Connection
 from jqueue.daemon.reactor import Reactor
+from jqueue.daemon.slot import Slot
 from jqueue.errors import JQueueError, QueueFailed
 from jqueue.job.snapshot import Job
 

@@ -18,11 +18,12 @@ from typing import Any, Final, NamedTuple
 from jqueue.daemon import luxi
 from jqueue.daemon.arguments import Arguments
 from jqueue.daemon.call import Call, GanetiCall
-from jqueue.daemon.connection import Connection, Slot
+from jqueue.daemon.connection import Connection
 from jqueue.daemon.facts import Facts
 from jqueue.daemon.ganeti import Methods
 from jqueue.daemon.idling import Idling
 from jqueue.daemon.reactor import Reactor
+from jqueue.daemon.slot import Slot
 from jqueue.daemon.streams import Stream, job_pieces
 from jqueue.daemon.watching import MAX_WATCHED, Watching
 from jqueue.errors import InvalidJob, JQueueError, MalformedQuery, Refused

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from jqueue.daemon.connection import Slot
 from jqueue.daemon.reactor import LoopTimer, Reactor
+from jqueue.daemon.slot import Slot
 from jqueue.errors import JobNotFound, JQueueError, WaitTimeout
 from jqueue.job.snapshot import Job
 from jqueue.queue.reading import job_of
