@@ -72,9 +72,8 @@ def build(contents: Contents, disk: Disk) -> Manifest:
         if flag is not None:
             disk.create(name, jsonio.dumps(flag) + b"\n")
     disk.create("version", b"1\n")
-    # One sync for all; what comes now syncs itself.
-    disk.sync_all()
     _begin_journal(state, disk)
+    # Once for all: until the directory has its name nobody takes it for a queue.
     disk.sync_all()
     return manifest
 

@@ -27,6 +27,7 @@ from jqueue.job.document import new_document
 from jqueue.store.directory import DirectoryStore
 from jqueue.store.offline import OfflineQueue
 from jqueue.store.protocol import Transaction
+from jqueue.store.realdisk import RealDisk
 from tests.crash.workload import finish, open_store, start, state_of, submit
 from tests.fakes import Crash, FakeDisk
 
@@ -195,6 +196,33 @@ def test_an_import_is_durable_when_it_says_so_and_nothing_before(tmp_path):
     assert states == [state_of(open_store(disk.clone()))]
     with pytest.raises(Crash):
         build(read_export(io.BytesIO(data), "file"), crashing())
+
+
+def test_an_import_is_whole_before_it_has_its_name_and_named_before_it_is_told(
+    tmp_path, monkeypatch
+):
+    with JobQueue.open(tmp_path / "queue") as queue:
+        queue.submit([{"OP_ID": "OP_COPY"}])
+    data = exported(tmp_path / "queue")
+    calls = []
+
+    def note(name):
+        real = getattr(RealDisk, name)
+
+        def call(disk, *arguments):
+            calls.append((name, disk.path.name))
+            return real(disk, *arguments)
+
+        monkeypatch.setattr(RealDisk, name, call)
+
+    for name in ("create", "rename_new", "sync_all", "sync_dir"):
+        note(name)
+    imported(data, tmp_path / "new")
+    last = len(calls) - 1 - [name for name, _ in reversed(calls)].index("create")
+    there = tmp_path.name
+    made = [call for call in calls[last + 1 :] if call[0] != "sync_dir" or call[1] == there]
+    assert [name for name, _ in made] == ["sync_all", "rename_new", "sync_dir"]
+    assert made[1][1] == made[2][1] == there
 
 
 def crashing():
