@@ -13,7 +13,7 @@ from jqueue.store.following import Follower, Rewound
 from jqueue.store.inotify import Appearance
 from jqueue.store.lock import is_owned
 from jqueue.store.record import Header
-from jqueue.store.segment import JOURNAL, Found, segment_numbers
+from jqueue.store.segment import JOURNAL, Bad, Found, segment_numbers
 
 LOOK_S: Final = 1.0
 """The kernel tells of what is written; only an owner that vanished is looked for in between."""
@@ -105,9 +105,20 @@ class _Following:
             self._bad_at, self._bad_shown = (0, 0), False
             return
         at = (self._follower.number, bad.offset)
-        # Beside an owner it is being written, or the next segment will show that it is damaged.
-        if at == self._bad_at and not self._bad_shown and not is_owned(self._disk.path):
-            self._bad_shown = True
-            text = f"{bad.size} bytes are no whole record: torn, or damaged"
-            yield Part(self._follower.number, Damage(text, bad.offset, bad.size))
+        if at == self._bad_at and not self._bad_shown:
+            said = self._said_of(bad)
+            self._bad_shown = bool(said)
+            if said:
+                yield Part(self._follower.number, Damage(said, bad.offset, bad.size))
         self._bad_at = at
+
+    def _said_of(self, bad: Found | Bad) -> str:
+        """Return what is to be said of a bad line; nothing while it may be being written."""
+        beyond, header = self._follower.beyond, self._follower.header
+        if header is not None and header.mode == "process" and beyond:
+            # Nothing claims these durable, but they were written after it.
+            return "no whole record, though there are some behind it; those can't be followed"
+        if is_owned(self._disk.path):
+            # The next segment will show it, if it is damaged.
+            return ""
+        return f"{bad.size} bytes are no whole record: torn, or damaged"

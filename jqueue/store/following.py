@@ -35,7 +35,8 @@ class Follower:
     """The records of a journal from the beginning of one segment on, as they come.
 
     `number`, `header` and `claim` (the highest LSN claimed durable) are those of the place where
-    the last record stood; `bad` is what stands behind it and is no record (yet).
+    the last record stood; `bad` is what stands behind it and is no record (yet), `beyond` whether
+    whole records stand behind that.
     """
 
     def __init__(self, disk: Disk, number: int, *, born: bool = True) -> None:
@@ -47,6 +48,7 @@ class Follower:
         self.claim = 0
         self.next_lsn = 0
         self.bad: Found | Bad | None = None
+        self.beyond = False
         self._offset = 0
         self._seed = 0
         self._last = (0, b"")
@@ -106,7 +108,7 @@ class Follower:
         if size <= self._offset:
             return
         begin = self._offset
-        self.bad = None
+        self.bad, self.beyond = None, False
         data = self.disk.read_range(name, begin, size - begin)
         # A line without an end is being written.
         data = data[: data.rfind(b"\n") + 1]
@@ -114,7 +116,9 @@ class Follower:
         for part in parts:
             if not isinstance(part, Found) or part.lsn != self.next_lsn:
                 self.bad = part
-                claim = max(map(_claim, (part, *parts)))
+                found = [record for one in (part, *parts) for record in _records(one)]
+                self.beyond = bool(found)
+                claim = max((record.value.get("durable", 0) for record in found), default=0)
                 # Read again: bytes from before a cut and from after it can look the same.
                 if claim >= self.next_lsn and self.disk.read_range(name, begin, len(data)) == data:
                     raise self._corrupt(f"a later record says that LSN {claim} was durable")
@@ -129,7 +133,5 @@ class Follower:
             self.bad = Bad(self._offset, size - self._offset, [])
 
 
-def _claim(part: Found | Bad) -> int:
-    """Return the highest LSN that this says was durable; 0 for bytes that say nothing."""
-    found = [part] if isinstance(part, Found) else part.within
-    return max((one.value.get("durable", 0) for one in found), default=0)
+def _records(part: Found | Bad) -> list[Found]:
+    return [part] if isinstance(part, Found) else part.within

@@ -238,3 +238,23 @@ def test_journal_follow_beside_an_owner_shows_damage_as_soon_as_a_later_record_c
     with pytest.raises(QueueCorrupt, match="LSN 2 at offset"):
         next(followed)
     store.close()
+
+
+@pytest.mark.damages
+def test_journal_follow_in_process_mode_shows_damage_that_records_were_written_behind(tmp_path):
+    """There no record claims another durable: it was shown only when the next segment was begun."""
+    store = DirectoryStore.open(tmp_path / "queue", durability="process")
+    for job in (1, 2, 3):
+        store.commit(Transaction(f"tx-{job}", tuple(submit(job))))
+    segment = store.disk.path / segment_path(1)
+    at = segment.read_bytes().index(b'"tx":"tx-2"')
+    with segment.open("r+b") as file:
+        file.seek(at)
+        file.write(b"!")
+    followed = follow(store.disk)
+    assert next(followed).what.first_lsn == 1
+    assert next(followed).what.lsn == 1
+    damage = next(followed).what
+    assert damage.offset == segment.read_bytes().rindex(b"\n", 0, at) + 1
+    assert "there are some behind it" in damage.text
+    store.close()
