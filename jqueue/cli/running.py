@@ -58,8 +58,8 @@ def daemon(
 ) -> None:
     """Own the queue and run its jobs, in the foreground, until SIGTERM or SIGINT.
 
-    SIGTERM or SIGHUP: start nothing, wait for what runs; again: at once. With --workers 0 jobs are
-    accepted and none is run.
+    SIGTERM or SIGHUP: start nothing, wait for what runs; again: at once. SIGINT (Ctrl-C): end what
+    runs; it is queued again. With --workers 0 jobs are accepted and none is run.
 
     \b
     Example:

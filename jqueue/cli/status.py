@@ -10,9 +10,10 @@ import click
 from jqueue.cli.command import Settings, command, pass_settings
 from jqueue.cli.health import flag_text, problems
 from jqueue.console.show import put_json
-from jqueue.console.terminal import paint, put, put_painted
+from jqueue.console.terminal import paint, put, put_folded, put_painted
 from jqueue.console.times import local, now, size, span
 
+INDENT: Final = 13
 MAX_RUNNING: Final = 10
 """Running opcodes that a person is shown."""
 EXIT_DEGRADED: Final = 1
@@ -44,7 +45,7 @@ def status(context: click.Context, settings: Settings, *, check: bool) -> None:
             put_painted(paint(f"PROBLEM: {problem.text}", "red"))
             put(f"    look: {problem.command}")
         for name, value in _lines(path, found):
-            put(f"{name + ':':<12} {value}")
+            put_folded(f"{name + ':':<12} {value}", INDENT)
     context.exit(EXIT_DEGRADED if check and wrong else 0)
 
 
@@ -68,8 +69,8 @@ def _lines(path: str, found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         held, limit = size(found["journal_bytes"]), size(found["journal_limit_bytes"])
         yield "journal", f"{held} of {limit}, segments: {found['segments']}"
         lag = found["lsn"] - found["reflects"]
-        behind = f"files reflect all but the last {lag}, {found['files_behind']} to be written"
-        yield "durable", f"{found['durability']}, through LSN {found['lsn']}; {behind}"
+        behind = f"a crash replays {lag} of them, job files to be written: {found['files_behind']}"
+        yield "durable", f"{found['durability']}, all through LSN {found['lsn']}; {behind}"
         yield "reserve", found["reserve"]
     if found.get("disk_free_bytes") is not None:
         yield "disk", f"{size(found['disk_free_bytes'])} free of {size(found['disk_size_bytes'])}"

@@ -1,13 +1,12 @@
 """One job whole, as a person reads it."""
 
-import textwrap
 from collections.abc import Iterator
 from typing import Any, Final
 
 from jqueue.console.parameters import texts_of
 from jqueue.console.secrets import shown_argument, shown_summary
 from jqueue.console.show import bar, ellipsis, painted_status
-from jqueue.console.terminal import faint, paint, printable, put, put_painted, width
+from jqueue.console.terminal import faint, paint, printable, put_folded, put_painted, width
 from jqueue.console.times import ago, local, now, took
 from jqueue.job import jsonio
 from jqueue.job.snapshot import Job, Op
@@ -16,7 +15,6 @@ from jqueue.job.status import JobStatus
 LOG_LINES: Final = 10
 """So many log entries are shown of each opcode, the last ones."""
 INDENT: Final = 14
-WIDE: Final = 60
 
 
 def put_job(job: Job, *, whole_log: str) -> None:
@@ -35,14 +33,7 @@ def put_job(job: Job, *, whole_log: str) -> None:
 
 def _put_fact(name: str, value: Any) -> None:
     """Print a fact; on a terminal its further lines stand below its first."""
-    line, columns = f"  {name:<11} {value}", width()
-    if columns is None:
-        put(line)
-        return
-    indent = " " * (INDENT if columns >= WIDE else INDENT // 2)
-    wrap = textwrap.TextWrapper(columns, subsequent_indent=indent, break_on_hyphens=False)
-    for part in wrap.wrap(printable(line)):
-        put_painted(part)
+    put_folded(f"  {name:<11} {value}", INDENT)
 
 
 def _facts(job: Job) -> Iterator[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from typing import Final
 
 import click
 
@@ -10,6 +11,8 @@ _CONTROLS = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != ord("\t")
 }
 _COERCED = frozenset({"C.UTF-8", "C.utf8", "UTF-8"})
+WIDE: Final = 60
+"""Columns from which on further lines stand below what their first line says."""
 _NO_LOCALE = frozenset({"", "C", "POSIX"})
 
 
@@ -18,8 +21,14 @@ def printable(text: str) -> str:
     text = text.translate(_CONTROLS)
     if text.isascii():
         return text
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = _encoding()
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _encoding() -> str:
+    # What stands in for stdout while rich draws below it has none.
+    outer = sys.__stdout__.encoding if sys.__stdout__ is not None else None
+    return sys.stdout.encoding or outer or "utf-8"
 
 
 def one_line(text: str) -> str:
@@ -41,7 +50,7 @@ def has_unicode() -> bool:
 
     Python turns the C locale into a UTF-8 one for itself (PEP 538); the terminal is not asked.
     """
-    if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
+    if _encoding().lower().replace("-", "") != "utf8":
         return False
     everything, language = os.environ.get("LC_ALL", ""), os.environ.get("LANG", "")
     kind = os.environ.get("LC_CTYPE", "")
@@ -78,6 +87,20 @@ def say(text: str) -> None:
 def put(text: str) -> None:
     """Print a line of data."""
     put_painted(printable(text))
+
+
+def put_folded(line: str, indent: int) -> None:
+    """Print a line of data; on a terminal it is folded, and its further lines are indented."""
+    columns = width()
+    if columns is None:
+        put(line)
+        return
+    import textwrap  # noqa: PLC0415 - for people alone
+
+    inset = " " * (indent if columns >= WIDE else indent // 2)
+    wrap = textwrap.TextWrapper(columns, subsequent_indent=inset, break_on_hyphens=False)
+    for part in wrap.wrap(printable(line)):
+        put_painted(part)
 
 
 def put_painted(line: str) -> None:

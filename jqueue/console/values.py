@@ -125,12 +125,15 @@ class OpJson(click.ParamType):  # type: ignore[type-arg]  # generic in recent cl
         """Return the object."""
         if isinstance(value, dict):
             return value
+        from jqueue.job.parameters import check_op_id  # noqa: PLC0415 - whoever submits has it
+
         try:
             found = jsonio.loads_strict(os.fsencode(value))
+            if not isinstance(found, dict):
+                self.fail('an opcode is an object, as {"OP_ID": "OP_TEST_DELAY"}', param, ctx)
+            check_op_id(found.get("OP_ID"))
         except InvalidJob as error:
             self.fail(str(error), param, ctx)
-        if not isinstance(found, dict):
-            self.fail('an opcode is an object, as {"OP_ID": "OP_TEST_DELAY"}', param, ctx)
         return found
 
 

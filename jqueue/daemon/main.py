@@ -32,8 +32,8 @@ SWITCH_S: Final = 0.0005
 the slowest commits of a busy machine took 109 ms, with Python's own 5 ms they took 292."""
 COLLECTED: Final = (20_000, 20, 50)
 """When cycles are looked for.  A look at all memory holds everybody up, 40 to 240 ms with 10,000 to
-100,000 jobs in it.  Jobs hold no cycles, so it comes after 20 million more containers, as many as
-the largest request holds; with Python's own numbers a batch of 10,000 jobs meets two."""
+100,000 jobs in it.  Jobs hold no cycles, so it comes after 20 million more containers, forty times
+what the largest request holds; with Python's own numbers a batch of 10,000 jobs meets two."""
 
 
 @ended_when_told()

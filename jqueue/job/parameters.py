@@ -66,7 +66,7 @@ def normalize_op(
     elif not isinstance(op, Mapping):
         raise InvalidJob(f"an opcode is an OpCode or an object, not a {type(op).__name__}")
     plain: dict[str, Any] = storable(op)
-    _check_op_id(plain.get("OP_ID"))
+    check_op_id(plain.get("OP_ID"))
     for name in _CHECKS.keys() & plain.keys():
         value = plain[name]
         if value is not None and not _CHECKS[name](value):
@@ -77,7 +77,8 @@ def normalize_op(
     return plain
 
 
-def _check_op_id(op_id: Any) -> None:
+def check_op_id(op_id: Any) -> None:
+    """Raise InvalidJob if it is no name of a kind."""
     if op_id is None:
         raise InvalidJob("an opcode needs an OP_ID", field="OP_ID")
     if not isinstance(op_id, str) or len(op_id) > MAX_OP_ID_CHARS or not _OP_ID.fullmatch(op_id):

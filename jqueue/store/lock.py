@@ -12,7 +12,6 @@ import signal
 from pathlib import Path
 from typing import Any, Final
 
-import filelock
 import orjson
 
 from jqueue.errors import QueueLocked
@@ -34,6 +33,8 @@ class QueueLock:
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         """Take the lock, waiting up to `timeout_s`; raises QueueLocked naming the holder."""
+        import filelock  # noqa: PLC0415 - readers take no lock, and start sooner
+
         self._lock = filelock.FileLock(
             path / LOCK,
             timeout=max(timeout_s, 0),

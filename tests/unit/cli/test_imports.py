@@ -71,3 +71,9 @@ def test_a_daemons_client_imports_no_queue(modules_of, tmp_path):
         listing = modules_of(*where, "list")
     assert not imported(submit, (*FROM_ELSEWHERE, *THE_QUEUE_ITSELF, *QUERIES))
     assert not imported(listing, (*FROM_ELSEWHERE, *THE_QUEUE_ITSELF))
+
+
+def test_who_reads_without_an_owner_imports_no_lock(modules_of, tmp_path):
+    with JobQueue.open(tmp_path / "queue"):
+        pass
+    assert not imported(modules_of("--queue", tmp_path / "queue", "list"), ("filelock",))

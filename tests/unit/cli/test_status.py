@@ -7,6 +7,7 @@ import pytest
 
 from jqueue import JobQueue
 from jqueue.cli.health import LOW_DISK_BYTES, problems
+from tests.unit.cli.terminal import JQUEUE, Terminal
 
 FINE = {
     "pid": 12,
@@ -97,3 +98,17 @@ def test_an_owner_says_who_it_is_and_what_runs(shell):
         assert "oldest:      queued for " in lines
         assert "of 128.0 MiB, segments: 1" in lines
         assert json.loads(shell("status", "--json").stdout)["health"] == "ok"
+
+
+def test_its_lines_are_folded_between_words_to_fit_a_terminal(tmp_path):
+    with (
+        JobQueue.open(tmp_path / "queue", listen=True) as queue,
+        Terminal(*JQUEUE, "status", JQUEUE_DIR=str(queue.path), columns=40) as terminal,
+    ):
+        assert terminal.ended() == 0
+        lines = [line.rstrip() for line in terminal.raw.decode().splitlines()]
+    # The path of a test has no blank, and may be longer.
+    durable = next(at for at, line in enumerate(lines) if line.startswith("durable:"))
+    assert max(map(len, lines[durable:])) <= 40
+    assert lines[durable] == "durable:     full, all through LSN 0; a"
+    assert lines[durable + 1].startswith("      crash replays 0")

@@ -67,6 +67,9 @@ def test_another_content_under_the_same_key_is_refused_in_one_line(shell):
         (),
         ("--op", "{"),
         ("--op", "[]"),
+        ("--op", "{}"),
+        ("--op", '{"OP_ID": 5}'),
+        ("--op", '{"OP_ID": "lower"}'),
         ("--priority", "5", "--", "true"),
         ("--after", "zero", "--", "true"),
         ("--not-before", "yesterday", "--", "true"),
@@ -89,8 +92,6 @@ def test_wrong_arguments_are_a_matter_of_usage_and_make_no_queue(shell, argument
 @pytest.mark.parametrize(
     "op",
     [
-        "{}",
-        '{"OP_ID": 5}',
         '{"OP_ID": "OP_X", "priority": 99}',
         '{"OP_ID": "OP_X", "depends": 3}',
         '{"OP_ID": "OP_X", "depends": [[77, []]]}',

@@ -104,12 +104,23 @@ def test_on_a_terminal_lines_run_above_the_progress_of_each_job(queue):
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_cursor_is_shown_again_whatever_ends_it(queue, signum):
     queue.submit([{"OP_ID": "OP_X"}])
-    with watched(queue, "1", LANG="C") as terminal:
+    with watched(queue, "1") as terminal:
         terminal.until("1 queued")
         terminal.process.send_signal(signum)
         assert terminal.ended() == -signum
         assert -1 < terminal.raw.rfind(HIDDEN) < terminal.raw.rfind(CURSOR)
-        assert terminal.raw.isascii()
+
+
+@pytest.mark.parametrize(("language", "bar"), [("C", "#####....."), ("C.UTF-8", "█████░░░░░")])
+def test_a_bar_is_of_what_the_locale_can_show(queue, language, bar):
+    queue.submit([{"OP_ID": "OP_X"}])
+    claim = queue.claim(["OP_X"])
+    claim.progress({"done": 1, "total": 2, "text": "copying"})
+    with watched(queue, "1", LANG=language) as terminal:
+        terminal.until(bar)
+        claim.finish(None)
+        assert terminal.ended() == 0
+        assert terminal.raw.isascii() == (language == "C")
 
 
 def test_a_log_is_sent_once_however_often_the_job_changes(queue):

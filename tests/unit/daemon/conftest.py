@@ -6,6 +6,31 @@ import pytest
 
 
 @pytest.fixture
+def until(monkeypatch):
+    """Returns once the condition holds; it is looked at after each call of the method."""
+
+    def wait_for(owner, name):
+        called, call = threading.Event(), getattr(owner, name)
+
+        def noted(*args, **kwargs):
+            try:
+                return call(*args, **kwargs)
+            finally:
+                called.set()
+
+        monkeypatch.setattr(owner, name, noted)
+
+        def wait(condition):
+            while not condition():
+                assert called.wait(30)
+                called.clear()
+
+        return wait
+
+    return wait_for
+
+
+@pytest.fixture
 def until_seen():
     """Returns once the queue's owner has turned so often over what was sent to it before.
 

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from jqueue import JobQueue, OpCode, QueueFailed, WaitTimeout, connect, logical_unit
+from jqueue.daemon.idling import Idling
 from jqueue.execution.executions import Options
 
 GATES = {}
@@ -69,15 +70,13 @@ def client(queue):
         yield made
 
 
-def until_somebody_waits(queue):
-    """Others are threads of this process: nothing tells us but their state."""
-    end = time.monotonic() + 30
-    while not queue.owner._verbs.idling._waiters:
-        assert time.monotonic() < end
-        time.sleep(0.001)
+@pytest.fixture
+def until_somebody_waits(until):
+    wait = until(Idling, "wait")
+    return lambda queue: wait(lambda: queue.owner._verbs.idling._waiters)
 
 
-def test_all_who_wait_are_answered_by_the_end_of_the_last_job(queue, client):
+def test_all_who_wait_are_answered_by_the_end_of_the_last_job(queue, client, until_somebody_waits):
     GATES["last"] = threading.Event()
     with Running(queue):
         queue.submit_many([[UnitTestGated()], [UnitTestGated(gate="last")]])
@@ -133,7 +132,9 @@ def test_a_job_whose_dependency_fails_is_judged_before_the_queue_is_idle(queue, 
         assert client.wait_idle(30) == 0
 
 
-def test_an_owner_without_workers_is_idle_when_claimants_have_ended_all(queue, client):
+def test_an_owner_without_workers_is_idle_when_claimants_have_ended_all(
+    queue, client, until_somebody_waits
+):
     queue.listen()
     queue.submit([UnitTestGated()])
     waiting = Waiting(queue.path)

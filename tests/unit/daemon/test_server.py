@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from jqueue import JobNotFound, JobQueue, KeyConflict, QueueFailed, connect
 from jqueue.daemon import luxi, server
+from jqueue.daemon.watching import Watching
 from jqueue.errors import InvalidJob, QueueDrained
 from jqueue.execution.wire import END, HELLO, Splitter, frame
 from jqueue.job import jsonio
@@ -227,13 +228,13 @@ def test_idle_connections_make_room_when_there_is_none(queue, until_seen, monkey
     waiting.stream.close()
 
 
-def test_a_peer_that_takes_no_answer_is_let_go_with_what_was_for_it(queue, monkeypatch):
+def test_a_peer_that_takes_no_answer_is_let_go_with_what_was_for_it(queue, until, monkeypatch):
+    until_let_go = until(server.Server, "forget")
     monkeypatch.setattr("jqueue.daemon.connection.STALL_S", 0.05)
     queue.submit_many([[{"OP_ID": "OP_X", "text": "x" * 2000}] for _ in range(2000)])
     with Peer(queue) as lazy:
         lazy.send(frame({"method": "jobs", "args": {}}))
-        while queue._owner.server._connections:
-            time.sleep(0.001)
+        until_let_go(lambda: not queue._owner.server._connections)
     with Peer(queue) as peer:
         assert peer.ask("count")["result"] == 2000
 
@@ -273,8 +274,9 @@ def test_a_long_request_that_is_nonsense_is_refused_and_its_peer_may_vanish(queu
 
 
 def test_unfinished_messages_are_bounded_on_all_connections_together(
-    queue, until_seen, monkeypatch
+    queue, until, until_seen, monkeypatch
 ):
+    until_let_go = until(server.Server, "forget")
     monkeypatch.setattr(server, "MAX_HELD_BYTES", 5 << 20)
     with Peer(queue) as first, Peer(queue) as second, Peer(queue) as third:
         first.send(b"x" * (3 << 20))
@@ -285,8 +287,7 @@ def test_unfinished_messages_are_bounded_on_all_connections_together(
         with contextlib.suppress(OSError):
             assert "too many large messages" in second.answer()["result"]
         assert third.ask("count")["result"] == 0
-    while queue._owner.server._connections:
-        time.sleep(0.001)
+    until_let_go(lambda: not queue._owner.server._connections)
     assert not queue._owner.server._held_bytes
 
 
@@ -444,14 +445,14 @@ def test_wait_change_tells_of_each_change(queue):
         assert queue.wait_change(1, job.lsn, 5).priority == 5
 
 
-def test_waiting_costs_no_time_once_the_job_ends(queue):
+def test_waiting_costs_no_time_once_the_job_ends(queue, until):
+    until_waiting = until(Watching, "wait")
     with connect(queue.path) as client:
         client.submit([{"OP_ID": "OP_X"}])
         ended = []
         thread = threading.Thread(target=lambda: ended.append((client.wait(1, 20), time.time())))
         thread.start()
-        while not queue._owner.server.verbs.watching._waiters:
-            time.sleep(0.001)
+        until_waiting(lambda: queue._owner.server.verbs.watching._waiters)
         queue.cancel(1)
         begin = time.time()
         thread.join(20)
