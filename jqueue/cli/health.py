@@ -74,7 +74,10 @@ def _of_the_owner(found: dict[str, Any], where: str) -> Iterator[Problem]:
         text = f"{_many(silent, 'worker')} without a connection: given up after silence_s"
         yield Problem(text, f"jqueue list --status running --queue {where}")
     wanted, there = found.get("workers_wanted", 0), found.get("workers", 0)
-    if there < wanted and not found.get("stopping"):
+    if found.get("launch_failure"):
+        text = f"the last worker was lost before it was ready: {found['launch_failure']}"
+        yield Problem(text, "journalctl -u jqueue (the daemon's log says more)")
+    elif there < wanted and not found.get("stopping"):
         text = f"only {there} of {wanted} workers: they end before they are ready"
         yield Problem(text, "journalctl -u jqueue (the daemon's log says why)")
 

@@ -34,6 +34,7 @@ class Config:
     max_running_jobs: int | None = None
     kill_grace_s: float = 5.0
     silence_s: float = 60.0
+    load_limit_s: float = 60.0
     orphan_timeout_s: float = 3600.0
     stop_limit_s: float = 60.0
     load: tuple[str, ...] = ()
@@ -56,6 +57,7 @@ class Config:
             max_running_jobs=self.max_running_jobs,
             kill_grace_s=self.kill_grace_s,
             silence_s=self.silence_s,
+            load_limit_s=self.load_limit_s,
             orphan_timeout_s=self.orphan_timeout_s,
         )
 
@@ -127,6 +129,7 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "max_running_jobs": (f"an integer from 1 to {MAX_COUNT}", _is_count(1)),
     "kill_grace_s": _SECONDS,
     "silence_s": _SECONDS,
+    "load_limit_s": _SECONDS,
     "orphan_timeout_s": _SECONDS,
     "stop_limit_s": _SECONDS,
     "load": (

@@ -62,6 +62,7 @@ class Facts:
             "kinds": sorted(owner.options.kinds),
             "stopping": runner.crew.stopping,
             "resting": runner.resting,
+            "launch_failure": runner.crew.launch_failure,
             "connections": owner.server.connections,
             "recovered": Counter(one["fate"] for one in owner.recovered),
             "totals": self.tally.to_dict(),

@@ -2,8 +2,8 @@
 
     launched or adopted ──▶ greeted ──▶ … ──▶ condemned ──▶ buried: nothing of it is left
 
-A worker is condemned when it died, was silent for too long, was denied or canceled, or is needed
-no more.  It gets no further start; what it ran is judged once it is buried.
+A worker is condemned when it died, was silent or loading for too long, was denied or canceled, or
+is needed no more.  It gets no further start; what it ran is judged once it is buried.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from jqueue.execution.burial import Burial
@@ -44,6 +45,8 @@ class Crew:
         """Called when nothing is left of a worker; set by `Runner`."""
         self._launch = launch
         self._failed_launches = 0
+        self.launch_failure: str | None = None
+        """Why the worker that was launched last was lost before its hello."""
         self._respawn: Timer | None = None
         self._expected = 0
 
@@ -60,6 +63,10 @@ class Crew:
             worker = self._launch()
             self.workers.add(worker)
             self.watch_process(worker)
+            if not worker.thread:
+                limit_s = self.options.load_limit_s
+                why = f"it was still loading its units after {limit_s:g} s"
+                worker.silence = self.loop.call_later(limit_s, partial(self.condemn, worker, why))
 
     def expect(self, workers: int) -> None:
         """So many workers of the owner before live: they get a moment to come, before others do."""
@@ -116,6 +123,8 @@ class Crew:
         worker.burial = Burial(
             self.loop, self.queue_fd, target, lock, lambda: self._buried(worker), grace_s=grace_s
         )
+        if not (worker.greeted or worker.adopted or self.stopping):
+            self._delay_launches(worker)
         # At once: another loads its units meanwhile.  Nothing is free by that: what the opcode
         # holds is held by the record of its start, until that of its judgement is durable.
         self.launch_missing()
@@ -135,14 +144,14 @@ class Crew:
         self.workers.discard(worker)
         worker.gone = True
         self.gone(worker)
-        if not worker.greeted and not self.stopping:
-            self._delay_launches()
         self.launch_missing()
 
-    def _delay_launches(self) -> None:
+    def _delay_launches(self, worker: Worker) -> None:
         self._failed_launches += 1
+        self.launch_failure = f"{worker.name}: {worker.condemned}"
         delay_s = min(0.1 * 2.0**self._failed_launches, MAX_RESPAWN_S)
-        _log.warning("a worker died before its hello; the next is launched in %.1f s", delay_s)
+        text = "a worker was lost before its hello (%s); the next is launched in %.1f s"
+        _log.warning(text, self.launch_failure, delay_s)
         if self._respawn is None:
             self._respawn = self.loop.call_later(delay_s, self._respawned)
 
@@ -173,6 +182,7 @@ class Crew:
     def proved(self) -> None:
         """A worker is at work: launching works."""
         self._failed_launches = 0
+        self.launch_failure = None
 
     def end_all(self, why: str) -> None:
         """Kill all of them."""

@@ -164,5 +164,6 @@ class Options:
     max_running_jobs: int | None = None
     kill_grace_s: float = 5.0
     silence_s: float = 60.0
+    load_limit_s: float = 60.0
     orphan_timeout_s: float = 3600.0
     kinds: frozenset[str] = field(default_factory=frozenset)

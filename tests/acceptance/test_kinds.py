@@ -117,3 +117,25 @@ def test_a_worker_of_the_daemon_before_gets_no_kind_that_it_cannot_know(machine,
     done = client.wait(job, 30)
     assert (done.ops[0].result, done.ops[0].attempts) == ("other", 1)
     assert set(machine.begun_and_ended().values()) == {1}
+
+
+HANGING = """
+import os, signal, sys
+if sys.argv[0].endswith("worker.py") and os.path.exists({path!r}):
+    signal.pause()
+"""
+
+
+# A worker whose units hang while they are loaded kept a place for ever, and nothing ran.
+def test_a_worker_that_hangs_while_it_loads_is_given_up_and_said_so(machine, tmp_path):
+    units, hangs = tmp_path / "hanging.py", tmp_path / "hangs"
+    hangs.touch()
+    units.write_text(OTHER + HANGING.format(path=str(hangs)))
+    client = machine.start(workers=1, sources=(UNITS, units), load_limit_s=1.0).client
+    job = client.submit([machine.note()])
+    text = "still loading its units after 1 s"
+    until(lambda: [1] if text in (client.status().get("launch_failure") or "") else [])
+    assert text in machine.said()
+    hangs.unlink()
+    assert client.wait(job, 30).status == "success"
+    assert client.status()["launch_failure"] is None

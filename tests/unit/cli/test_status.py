@@ -50,6 +50,7 @@ def test_a_queue_at_work_has_no_problem():
         ({"pid": None}, "nobody serves this queue, and 4 jobs unfinished"),
         ({"pid": None, "holder": 77}, "process 77 owns the queue and doesn't answer"),
         ({"crew": [{"pid": 13, "state": "silent"}]}, "1 worker without a connection"),
+        ({"launch_failure": "process 13: it has died"}, "was ready: process 13: it has died"),
         ({"workers": 1}, "only 1 of 2 workers"),
     ],
 )

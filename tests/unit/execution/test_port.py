@@ -477,6 +477,31 @@ def test_what_a_worker_sent_before_it_died_is_read_before_it_is_judged(house):
     assert house.op(job).get("interruptions", 0) == 0
 
 
+# It counted as one of those that are wanted, and nothing ever started.
+def test_worker_that_hangs_while_it_loads_its_units_is_killed_and_replaced_later(house, caplog):
+    crew = house.runner.crew
+    [worker] = crew.workers
+    [limit] = house.loop.later
+    limit()
+    assert "still loading its units after 60 s" in worker.condemned
+    assert "still loading its units" in crew.launch_failure
+    assert "still loading its units" in caplog.text
+    # Killed at once; and nobody is launched in its stead before some time.
+    assert house.process.wait(20) == -signal.SIGKILL
+    while crew.workers:
+        house.loop.wait()
+    [again] = [timer for timer in house.loop.later if timer.call is not None]
+    again()
+    assert [worker.condemned for worker in crew.workers] == [None]
+
+
+def test_worker_that_says_hello_in_time_has_no_limit_any_more(house):
+    [limit] = house.loop.later
+    house.hello(house.lock())
+    limit()
+    assert [worker.condemned for worker in house.runner.crew.workers] == [None]
+
+
 def test_silent_worker_is_condemned_and_killed(house):
     job, _ = house.running()
     house.port.closed()
@@ -869,7 +894,7 @@ def test_claim_whose_start_was_refused_waits_on_until_its_time_is_over(house):
     house.store.begin(cancel(job, now=1))
     house.loop.turn()
     assert (answers, house.op(job)["status"]) == ([], "canceled")
-    for timer in house.loop.later:
+    for timer in house.loop.later[1:]:
         timer()
     assert [one.document for one in answers] == [None]
 
@@ -882,7 +907,7 @@ def test_claimant_that_lets_go_of_its_livelock_and_keeps_its_connection_is_misse
         claim(house, lock)
         house.loop.turn()
     house.free(locks[0])
-    [look] = house.loop.later
+    _, look = house.loop.later
     look()
     house.loop.turn()
     assert [house.op(job)["status"] for job in jobs] == ["running", "running"]
