@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench.archive import archive
 from bench.execution import execution
+from bench.lifecycle import lifecycle, many
 from bench.peers import Bare, Sqlite, SqliteGroup
 from bench.socket import sockets
 from jqueue.queue.clock import SystemClock
@@ -122,6 +123,8 @@ def main():
     os.sync()
     try:
         submits(root)
+        lifecycle(root)
+        many(root)
         opening(root)
         execution(root)
         archive(root)

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 
 SCHEMA = "CREATE TABLE job (id INTEGER PRIMARY KEY, status TEXT, document BLOB)"
+INSERT = "INSERT INTO job (status, document) VALUES ('queued', ?)"
 
 
 class Bare:
@@ -39,7 +40,13 @@ class Sqlite:
 
     def submit(self, data):
         with self._lock:
-            self._base.execute("INSERT INTO job (status, document) VALUES ('queued', ?)", (data,))
+            self._base.execute(INSERT, (data,))
+
+    def submit_many(self, rows):
+        with self._lock:
+            self._base.execute("BEGIN")
+            self._base.executemany(INSERT, ((data,) for data in rows))
+            self._base.execute("COMMIT")
 
     def close(self):
         self._base.close()
@@ -68,7 +75,7 @@ class SqliteGroup:
                 batch.append(self._waiting.get())
             rows = [(data,) for data, gate in batch if gate is not None]
             self._base.execute("BEGIN")
-            self._base.executemany("INSERT INTO job (status, document) VALUES ('queued', ?)", rows)
+            self._base.executemany(INSERT, rows)
             self._base.execute("COMMIT")
             for _, gate in batch:
                 if gate is None:
@@ -81,28 +88,27 @@ class SqliteGroup:
         self._base.close()
 
 
-class SqliteLine:
+class SqliteLine(Sqlite):
     """Pending rows that threads claim and finish, each step durable; nothing is executed."""
 
     def __init__(self, path, jobs):
-        self._base = _connect(path)
-        self._base.execute(SCHEMA)
-        rows = [("queued", b"x" * 360)] * jobs
-        self._base.execute("BEGIN")
-        self._base.executemany("INSERT INTO job (status, document) VALUES (?, ?)", rows)
-        self._base.execute("COMMIT")
+        super().__init__(path)
+        self.submit_many([b"x" * 360] * jobs)
         self._base.execute("CREATE INDEX queued ON job (status, id)")
-        self._lock = threading.Lock()
 
     def work(self):
+        while self.work_one():
+            pass
+
+    def work_one(self):
         claim = (
             "UPDATE job SET status = 'running' WHERE id ="
             " (SELECT id FROM job WHERE status = 'queued' ORDER BY id LIMIT 1) RETURNING id"
         )
-        while True:
-            with self._lock:
-                row = self._base.execute(claim).fetchone()
-            if row is None:
-                return
-            with self._lock:
-                self._base.execute("UPDATE job SET status = 'success' WHERE id = ?", row)
+        with self._lock:
+            row = self._base.execute(claim).fetchone()
+        if row is None:
+            return False
+        with self._lock:
+            self._base.execute("UPDATE job SET status = 'success' WHERE id = ?", row)
+        return True

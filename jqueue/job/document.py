@@ -13,6 +13,7 @@ Keys of others are kept.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from jqueue.errors import InvalidJob
@@ -74,9 +75,7 @@ def new_document(
 
 
 def _new_op(given: Mapping[str, Any], reason: str, now: int) -> dict[str, Any]:
-    op_id: str = given["OP_ID"]
-    why = f"jqueue:opcode:{op_id.removeprefix('OP_').lower()}"
-    trail = extend(given.get("reason"), why, reason, now)
+    trail = extend(given.get("reason"), _source(given["OP_ID"]), reason, now)
     return {
         "input": {**given, "reason": trail},
         "status": "queued",
@@ -87,6 +86,12 @@ def _new_op(given: Mapping[str, Any], reason: str, now: int) -> dict[str, Any]:
         "exec_timestamp": None,
         "end_timestamp": None,
     }
+
+
+@lru_cache(maxsize=1024)
+def _source(op_id: str) -> str:
+    """What the reason trail calls this kind of opcode."""
+    return f"jqueue:opcode:{op_id.removeprefix('OP_').lower()}"
 
 
 def with_op(document: Document, index: int, /, **values: Any) -> Document:

@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
+from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform, get_type_hints
 
 from jqueue.errors import InvalidJob
 from jqueue.job.summary import set_summary_field
-from jqueue.job.typecheck import convert
+from jqueue.job.typecheck import convert, fitting_types
 
 COMMON_PARAMETERS = frozenset(
     {
@@ -101,19 +101,19 @@ class OpCode(_Declared):
         Raises InvalidJob, with the parameter's name, for one that is missing, unknown, or doesn't
         fit its annotation.
         """
-        declared = _parameters(cls)  # type: ignore[arg-type]  # as in to_input
-        for name in op_input:
-            if name not in declared and name not in COMMON_PARAMETERS and name != "OP_ID":
-                if cls.allow_unknown:
-                    continue
-                raise InvalidJob(f"{cls.OP_ID} has no parameter {name!r:.80}", field=name)
+        parameters, required = _parameters(cls)  # type: ignore[arg-type]  # as in to_input
         given = {}
-        for name, (hint, required) in declared.items():
-            if name in op_input:
-                value = op_input[name]
-                common = name in COMMON_PARAMETERS
-                given[name] = value if common else convert(value, hint, cls.OP_ID, name)
-            elif required:
+        for name, value in op_input.items():
+            parameter = parameters.get(name)
+            if parameter is None:
+                if not (cls.allow_unknown or name == "OP_ID" or name in COMMON_PARAMETERS):
+                    raise InvalidJob(f"{cls.OP_ID} has no parameter {name!r:.80}", field=name)
+            elif type(value) in parameter.as_they_are or name in COMMON_PARAMETERS:
+                given[name] = value
+            else:
+                given[name] = convert(value, parameter.hint, cls.OP_ID, name)
+        for name in required:
+            if name not in given:
                 raise InvalidJob(f"{cls.OP_ID} needs the parameter {name!r}", field=name)
         return cls(**given)
 
@@ -129,19 +129,26 @@ def _names(cls: type[OpCode]) -> tuple[str, ...]:
     return tuple(a_field.name for a_field in fields(cls))
 
 
+class _Parameter(NamedTuple):
+    hint: Any
+    as_they_are: frozenset[type]
+    """Values of these types need no conversion."""
+
+
 @lru_cache(maxsize=1024)
-def _parameters(cls: type[OpCode]) -> dict[str, tuple[Any, bool]]:
-    """The parameters that the class takes: their types, and whether they must be given."""
+def _parameters(cls: type[OpCode]) -> tuple[dict[str, _Parameter], tuple[str, ...]]:
+    """The parameters that the class takes, and the names of those that must be given."""
     _declare(cls)
     try:
         hints = get_type_hints(cls)
     except NameError as error:
         raise TypeError(f"{cls.__name__}: an annotation can't be resolved: {error}") from error
-    return {
-        a_field.name: (hints[a_field.name], _is_required(a_field))
-        for a_field in fields(cls)
-        if a_field.init
+    taken = [a_field for a_field in fields(cls) if a_field.init]
+    parameters = {
+        a_field.name: _Parameter(hints[a_field.name], fitting_types(hints[a_field.name]))
+        for a_field in taken
     }
+    return parameters, tuple(a_field.name for a_field in taken if _is_required(a_field))
 
 
 def _is_required(a_field: Field[Any]) -> bool:

@@ -38,7 +38,7 @@ def normalize_job(
     `storable` makes a plain value of each.  Raises InvalidJob with the opcode's index and the
     parameter's name.
     """
-    if isinstance(ops, OpCode | Mapping | str | bytes) or not isinstance(ops, Iterable):
+    if type(ops) is not list and not _is_list_of_opcodes(ops):
         raise InvalidJob("a job is a list of opcodes; for one opcode submit [op]")
     inputs = []
     for index, op in enumerate(ops):
@@ -53,6 +53,10 @@ def normalize_job(
     return inputs
 
 
+def _is_list_of_opcodes(ops: Any) -> bool:
+    return isinstance(ops, Iterable) and not isinstance(ops, OpCode | Mapping | str | bytes)
+
+
 def normalize_op(
     op: OpCode | Mapping[str, Any], storable: Callable[[Any], Any] = check_storable
 ) -> dict[str, Any]:
@@ -63,13 +67,13 @@ def normalize_op(
     """
     if isinstance(op, OpCode):
         op = op.to_input()
-    elif not isinstance(op, Mapping):
+    elif type(op) is not dict and not isinstance(op, Mapping):
         raise InvalidJob(f"an opcode is an OpCode or an object, not a {type(op).__name__}")
     plain: dict[str, Any] = storable(op)
     check_op_id(plain.get("OP_ID"))
-    for name in _CHECKS.keys() & plain.keys():
-        value = plain[name]
-        if value is not None and not _CHECKS[name](value):
+    for name, value in plain.items():
+        check = _CHECKS.get(name)
+        if check is not None and value is not None and not check(value):
             raise InvalidJob(f"{name} must be {_WANTED[name]}, not {value!r:.80}", field=name)
     depends = plain.get("depends")
     if depends:

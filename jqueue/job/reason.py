@@ -14,7 +14,9 @@ def extend(
     trail: Sequence[Any] | None, source: str, reason: str, nanoseconds: int
 ) -> list[list[Any]]:
     """A new trail with one more entry; one that would be too long loses some from its middle."""
-    longer = [*(trail or ()), [source, reason, nanoseconds]]
+    if not trail:
+        return [[source, reason, nanoseconds]]
+    longer = [*trail, [source, reason, nanoseconds]]
     excess = len(longer) - MAX_ENTRIES
     if excess > 0:
         del longer[_KEPT_FIRST : _KEPT_FIRST + excess]

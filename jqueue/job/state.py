@@ -160,21 +160,27 @@ def apply_all(layer: Layer, changes: Iterable[Change]) -> None:
     """Carry out `changes` in order, as `apply` would one by one.
 
     Changes of one job and its opcodes that follow each other are made at once: a job of 10,000
-    opcodes is not copied and judged 10,000 times.
+    opcodes is not copied and judged 10,000 times.  So are new jobs, which are counted together.
     """
-    for job, group in groupby(changes, _job_of_update):
+    for job, group in groupby(changes, _made_with):
         if job is None:
             for change in group:
                 apply(layer, change)
+        elif job is Submitted:
+            _submit(layer, group)  # type: ignore[arg-type]  # the key says so
         else:
-            _update(layer, job, group)  # type: ignore[arg-type]  # the key says so
+            _update(layer, job, group)  # type: ignore[arg-type]  # as above
 
 
 Update = OpSet | Started | JobSet
 
 
-def _job_of_update(change: Change) -> int | None:
-    return change.job if isinstance(change, Update) else None
+def _made_with(change: Change) -> int | type | None:
+    """What changes that are made at once have in common."""
+    kind = type(change)
+    if kind is Submitted:
+        return kind
+    return change.job if kind in _UPDATES else None  # type: ignore[union-attr]  # has one
 
 
 def _known(layer: Layer, job: int) -> tuple[Entry, Document]:
@@ -187,10 +193,33 @@ def _known(layer: Layer, job: int) -> tuple[Entry, Document]:
 
 
 def _submitted(layer: Layer, change: Submitted) -> None:
-    job = int(change.document["id"])
-    _put(layer, job, Entry({**change.document, "lsn": layer.lsn}, Place.LIVE, layer.lsn))
-    if job > (layer.find("serial") or 0):
-        layer.set("serial", job)
+    _submit(layer, (change,))
+
+
+def _submit(layer: Layer, changes: Iterable[Submitted]) -> None:
+    """Add new jobs."""
+    lsn = layer.lsn
+    serial = before = int(layer.find("serial") or 0)
+    counts: dict[JobStatus, int] = {}
+    for change in changes:
+        document = change.document
+        job = document["id"]
+        entry = Entry({**document, "lsn": lsn}, Place.LIVE, lsn)
+        if job <= serial:
+            _put(layer, job, entry)
+            continue
+        # Nobody had this ID before.
+        serial = job
+        layer.before[job] = None
+        layer.new[job] = entry
+        status = calc_status(document["ops"])
+        counts[status] = counts.get(status, 0) + 1
+        if status not in FINALIZED:
+            _opened(layer, job, entry)
+    for status, count in counts.items():
+        _add(layer, f"count/{status}", count)
+    if serial > before:
+        layer.set("serial", serial)
 
 
 def _updated(layer: Layer, change: Update) -> None:
@@ -272,6 +301,7 @@ def _key_dropped(layer: Layer, change: KeyDropped) -> None:
     layer.set(f"key/{change.key}", None)
 
 
+_UPDATES: Final = frozenset({OpSet, Started, JobSet})
 _APPLY: Final[dict[type, Any]] = {
     Submitted: _submitted,
     Started: _updated,

@@ -3,10 +3,12 @@
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from itertools import chain
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from jqueue.errors import InvalidJob
 
+_SCALARS = (str, int, float, bool, type(None))
 _LISTS = (list, Sequence, Iterable)
 _OBJECTS = (dict, Mapping)
 
@@ -26,6 +28,14 @@ def convert(value: Any, hint: Any, op_id: str, name: str) -> Any:
         place, wanted = misfit.args
         message = f"{op_id}: {name}{place} must be {wanted}, not {value!r:.80}"
         raise InvalidJob(message, field=name) from None
+
+
+def fitting_types(hint: Any) -> frozenset[type]:
+    """Types whose values all fit the annotation as they are; others may fit, too."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Union or origin is types.UnionType:
+        return frozenset(chain.from_iterable(map(fitting_types, args)))
+    return frozenset(scalar for scalar in _SCALARS if scalar is hint)
 
 
 def _fit(value: Any, hint: Any) -> Any:

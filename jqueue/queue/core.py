@@ -12,6 +12,7 @@ from jqueue.job.status import JobStatus
 from jqueue.job.transitions import Outcome
 from jqueue.queue import operating
 from jqueue.queue.answer import ask, ask_with_room
+from jqueue.queue.bulk import uncollected
 from jqueue.queue.clock import NS_PER_S, Clock
 from jqueue.queue.entries import Check
 from jqueue.queue.protocol import AnyOp, ArchiveCount, Submission
@@ -81,8 +82,9 @@ class QueueCore:
         If `atomic`, the first refusal is raised and nothing is submitted.
         """
         terms = Terms(self.clock.now_ns(), self.max_live_jobs, key=key)
-        decide = submit_many(jobs, terms, atomic=atomic, check=self.check)
-        answers: list[Submission] = ask_with_room(self.store, decide)
+        with uncollected():
+            decide = submit_many(jobs, terms, atomic=atomic, check=self.check)
+            answers: list[Submission] = ask_with_room(self.store, decide)
         return answers
 
     def retry(self, id: int, *, from_failed: bool = False) -> int:

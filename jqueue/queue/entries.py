@@ -82,10 +82,10 @@ def prepare_many(
         raise InvalidJob("a submission is a list of jobs, each a list of opcodes")
     entries = []
     for ops in jobs:
-        if isinstance(ops, Mapping) and isinstance(ops.get("refused"), str):
+        if type(ops) is dict and isinstance(ops.get("refused"), str):
             entries.append(Entry([], False, InvalidJob(ops["refused"])))
-            continue
-        entries.append(_judged(ops, check, storable))
+        else:
+            entries.append(_judged(ops, check, storable))
     return entries
 
 

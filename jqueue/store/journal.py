@@ -197,7 +197,9 @@ class Journal:
                 continue
             held.add(job)
             newly.append(job)
-            before = None if isinstance(change, Submitted) else layer.before[job]
+            if type(change) is Submitted:
+                continue
+            before = layer.before[job]
             if before is not None and before.place is Place.LIVE:
                 base.append(before.document)
         value: dict[str, Any] = {

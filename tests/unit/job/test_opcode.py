@@ -10,6 +10,7 @@ from jqueue.errors import InvalidJob
 from jqueue.job.opcode import OpCode, op_id_of
 from jqueue.job.parameters import normalize_op
 from jqueue.job.summary import op_summary
+from jqueue.job.typecheck import convert, fitting_types
 
 Host = NewType("Host", str)
 
@@ -200,6 +201,21 @@ def test_a_parameter_that_is_missing_or_unknown_is_refused_by_name(given, name):
     with pytest.raises(InvalidJob) as caught:
         MigrateImage.from_input(given)
     assert caught.value.field == name
+
+
+ALIKE = [str, int, float, bool, None, float | None, int | str, str | float, Host, Mode, list[int]]
+
+
+@pytest.mark.parametrize("hint", ALIKE)
+@pytest.mark.parametrize("value", ["x", "live", 1, 1.5, True, None, [1], {}], ids=repr)
+def test_what_is_taken_as_it_is_would_not_be_converted(hint, value):
+    if type(value) in fitting_types(hint):
+        assert convert(value, hint, "OP_X", "name") is value
+
+
+def test_a_plain_annotation_takes_its_own_values_as_they_are():
+    assert fitting_types(str | None) == {str, type(None)}
+    assert fitting_types(Any) == fitting_types(list[int]) == frozenset()
 
 
 def test_a_class_may_pass_over_parameters_it_does_not_know():

@@ -1,3 +1,4 @@
+import gc
 from dataclasses import dataclass
 
 import pytest
@@ -31,6 +32,21 @@ def test_ids_rise_by_one_from_one():
     queue = new_queue()
     assert [queue.submit([delay()]) for _ in range(3)] == [1, 2, 3]
     assert queue.status()["serial"] == 3
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_batch_leaves_the_collector_of_cycles_as_it_was(on, monkeypatch):
+    queue = new_queue()
+    seen = []
+    monkeypatch.setattr(queue, "check", lambda _op: seen.append(gc.isenabled()))
+    (gc.enable if on else gc.disable)()
+    try:
+        queue.submit_many([[delay()]])
+        with pytest.raises(InvalidJob):
+            queue.submit_many(3)
+        assert (seen, gc.isenabled()) == ([False], on)
+    finally:
+        gc.enable()
 
 
 def test_a_submitted_job_reads_back_as_it_was_given():
