@@ -91,3 +91,9 @@ def test_changing_every_opcode_copies_the_job_once(monkeypatch):
     apply_all(layer, [OpSet(1, at, {"priority": 5}) for at in range(count)])
     assert len(judged) - before == 2
     assert [op["priority"] for op in layer.job(1)["ops"]] == [5] * count
+
+
+def test_a_job_that_comes_finished_is_not_waited_for_by_its_name():
+    layer = Layer(Queue(), 7)
+    apply(layer, new_job(5, True, "u", 2))
+    assert set(layer.new) == {5, "serial", "count/success"}
