@@ -67,7 +67,9 @@ def new_job(job, finished, unique, target):
             st.sampled_from([None, "u"]),
             st.sampled_from([None, 2, 3]),
         )
-        | st.builds(lambda status: OpSet(2, 0, {"status": status}), st.sampled_from(["waiting", "running"])),
+        | st.builds(
+            lambda status: OpSet(2, 0, {"status": status}), st.sampled_from(["waiting", "running"])
+        ),
         max_size=8,
     )
 )
