@@ -16,6 +16,7 @@ import socket
 import stat
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from jqueue.daemon import luxi
@@ -43,6 +44,9 @@ FREE_BYTES: Final = 1 << 20
 BACKLOG: Final = 1024
 """Of connections that are not accepted yet; a peer that will not block is refused beyond it."""
 ACCEPTED_A_TURN: Final = 128
+PARSERS: Final = 2
+"""Threads for long requests: a submission among them waits for no reading, however many there are.
+Each connection has one parsed at a time."""
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -60,6 +64,7 @@ class Server:
         self._inode = os.stat(SOCKET, dir_fd=queue_fd, follow_symlinks=False).st_ino
         self._accepting = True
         self._unheard: set[Connection] | None = None
+        self._parsers = ThreadPoolExecutor(PARSERS, thread_name_prefix="parser")
         reactor.watch(self._listener.fileno(), self._accept)
 
     @property
@@ -113,7 +118,7 @@ class Server:
             self._reactor.watch(self._listener.fileno(), self._accept)
 
     def parse_apart(self, text: Frame, then: Parsed) -> None:
-        """Parse a long request on a reader's thread, and check the jobs in it.
+        """Parse a long request on another thread, and check the jobs in it.
 
         `then` is called in the loop's.
         """
@@ -128,7 +133,7 @@ class Server:
                 request = luxi.refusal(text, error)
             self._reactor.call_threadsafe(lambda: then(request))
 
-        self.verbs.readers.submit(parse)
+        self._parsers.submit(parse)
 
     def may_hold(self, connection: Connection, size_bytes: int) -> bool:
         """Whether there is room for so much of messages that aren't understood yet."""
@@ -182,6 +187,7 @@ class Server:
 
     def close(self) -> None:
         """Remove the socket, and close all connections."""
+        self._parsers.shutdown(wait=False, cancel_futures=True)
         if self._accepting:
             self._reactor.unwatch(self._listener.fileno())
         with contextlib.suppress(OSError):

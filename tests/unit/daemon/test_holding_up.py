@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from jqueue import InvalidJob, JobQueue, QueueFailed, TooLarge, connect
-from jqueue.daemon import connection, luxi
+from jqueue.daemon import connection, luxi, verbs
 from jqueue.daemon.calls import Wire
 from jqueue.errors import KeyConflict
 from jqueue.execution.wire import END, Splitter, frame
@@ -74,7 +74,28 @@ def test_a_large_submission_is_parsed_checked_and_digested_beside_the_loop(wire)
         ]
         assert wire.call("SubmitJob", [given]) == 4
         assert wire.call("SubmitManyJobs", [[given]]) == [[True, 5]]
-    assert parsing == checking == digesting == {"reader"}
+    assert parsing == checking == digesting == {"parser"}
+
+
+def test_a_large_submission_waits_for_no_reading_of_others(queue, wire, monkeypatch):
+    begun, may_end = threading.Semaphore(0), threading.Event()
+    status = queue._owner.core.status
+
+    def slowly():
+        begun.release()
+        assert may_end.wait(20)
+        return status()
+
+    monkeypatch.setattr(queue._owner.core, "status", slowly)
+    with socket.socket(socket.AF_UNIX) as greedy:
+        greedy.connect(f"{queue.path}/socket")
+        greedy.sendall(frame({"method": "status", "args": {}}) * 100)
+        for _ in range(verbs.READERS):
+            assert begun.acquire(timeout=20)
+        try:
+            assert wire.call("submit", {"ops": [{"OP_ID": "OP_X", "text": LARGE}]}) == 1
+        finally:
+            may_end.set()
 
 
 def test_a_large_submission_means_what_a_small_one_does(queue, wire):
