@@ -95,6 +95,17 @@ class Execution:
         waited_for = self.burial is not None or self.silence is not None
         return not self.token or with_worker or waited_for or self.judged or self.claimed
 
+    @property
+    def makes_room(self) -> bool:
+        """Whether its finish is begun, and what its worker does next follows in the journal."""
+        worker = self.worker
+        return (
+            worker is not None
+            and worker.execution is self
+            and worker.condemned is None
+            and (worker.lock is not None or worker.following is not None)
+        )
+
     def stop_timers(self) -> None:
         """Call off its timeout, and the limit of its silence."""
         for timer in (self.timer, self.silence):

@@ -152,9 +152,8 @@ class Runner:
         return paused or self.crew.stopping or (bool(self._idle) and self.dispatcher.idle)
 
     def _start_all(self) -> None:
-        limit = self.options.max_running_jobs
         while self._idle:
-            if limit is not None and len(self.endings.executions) >= limit:
+            if not self._has_place():
                 return
             pick = self.dispatcher.take(self.options.kinds)
             if pick is None:
@@ -162,6 +161,19 @@ class Runner:
                     self.loop.call_threadsafe(self.wake)
                 return
             self._start(self._idle.popleft(), pick)
+
+    def _has_place(self) -> bool:
+        """Whether one more job may run: those that are being ended still do.
+
+        Without a limit of their own as many as there are to be workers, beside what is claimed.
+        """
+        limit = self.options.max_running_jobs
+        executions = self.endings.executions
+        most = self.options.workers if limit is None else limit
+        if len(executions) < most:
+            return True
+        counted = (one for one in executions.values() if limit is not None or not one.claimed)
+        return sum(not one.makes_room for one in counted) < most
 
     def _start(self, worker: Worker, pick: Pick) -> None:
         assert worker.lock is not None

@@ -425,6 +425,33 @@ def test_cancel_that_overtakes_the_answer_of_a_start_still_ends_it(house):
 
 
 # A worker that had its grace from the owner before was killed at once by the next.
+# The worker in the lost one's place began another job while that was still being ended.
+def test_job_that_is_being_ended_keeps_its_place(stubborn_house):
+    house = stubborn_house
+    second = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    identity = processes.Identity.of(second.pid)
+    job, _ = house.running()
+    # What a claimant runs is its own affair.
+    house.submit()
+    answers, _ = claim(house, house.lock())
+    house.loop.turn()
+    assert len(answers) == 1
+    other = house.submit()
+    house.runner.crew._launch = lambda: Worker(identity, process=second)
+    ask(house.store, cancel(job, now=1, kill=True))
+    house.loop.turn()
+    [lost] = [worker for worker in house.runner.crew.workers if worker.condemned]
+    house.me = identity
+    assert house.hello(house.lock()) == []
+    assert (house.op(job)["status"], house.op(other)["status"]) == ("canceling", "queued")
+    lost.burial.hurry()
+    house.free(house.held[0])
+    house.until("running", other)
+    assert house.op(job)["status"] == "canceled"
+    second.kill()
+    second.wait()
+
+
 def test_worker_that_is_being_canceled_has_its_grace_from_the_next_owner_too(house):
     job, token = house.running()
     ask(house.store, cancel(job, now=1, kill=True))
