@@ -11,8 +11,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from bench.archive import archive
@@ -20,6 +20,7 @@ from bench.execution import execution
 from bench.lifecycle import lifecycle, many
 from bench.peers import Bare, Sqlite, SqliteGroup
 from bench.socket import sockets
+from bench.timing import per_second
 from jqueue.queue.clock import SystemClock
 from jqueue.queue.core import QueueCore
 from jqueue.store.directory import DirectoryStore
@@ -54,22 +55,6 @@ CANDIDATES = {
 }
 
 
-def rate(subject, threads):
-    """Return submissions per second of `threads` threads together."""
-
-    def work():
-        for _ in range(SUBMITS):
-            subject.submit(RECORD)
-
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    began = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return threads * SUBMITS / (time.perf_counter() - began)
-
-
 def submits(root):
     found = {}
     for number in range(ROUNDS + 1):
@@ -79,7 +64,7 @@ def submits(root):
                     continue
                 subject = make(root / f"{number}-{threads}-{name.replace(' ', '-')}")
                 try:
-                    measured = rate(subject, threads)
+                    measured = per_second(partial(subject.submit, RECORD), SUBMITS, threads)
                 finally:
                     subject.close()
                 if number:  # the first round warms up

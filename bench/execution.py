@@ -11,9 +11,11 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from bench.peers import Bare, SqliteLine
+from bench.timing import per_second
 from jqueue import OpCode, connect, logical_unit
 from jqueue.daemon import main as daemon
 from jqueue.daemon.config import Config
@@ -75,12 +77,10 @@ class Served:
 def limit(path, count=1000):
     """Return appends with fdatasync a second."""
     bare = Bare(path)
-    began = time.perf_counter()
-    for _ in range(count):
-        bare.submit(RECORD)
-    took = time.perf_counter() - began
-    bare.close()
-    return count / took
+    try:
+        return per_second(partial(bare.submit, RECORD), count)
+    finally:
+        bare.close()
 
 
 def noops(path, workers):

@@ -5,12 +5,12 @@ peer's statement of many rows costs is the measure of `submit_many`.
 """
 
 import statistics
-import threading
 import time
 
 import orjson
 
 from bench.peers import Bare, Sqlite, SqliteLine
+from bench.timing import per_second
 from jqueue import JobQueue
 
 CYCLES = 300
@@ -66,20 +66,9 @@ class Peer:
 
 def lives(subject, threads):
     """Return lives a second of so many threads together."""
-
-    def work():
-        for _ in range(CYCLES):
-            subject.live()
-
     for _ in range(WARM):
         subject.live()
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    began = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return threads * CYCLES / (time.perf_counter() - began)
+    return per_second(subject.live, CYCLES, threads)
 
 
 def lifecycle(root):

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from jqueue.errors import JQueueError
+from jqueue.store.failed import FULL_ERRNOS
 from jqueue.store.index import INDEXED_TRANSACTIONS, make_index, write_index
-from jqueue.store.ledger import FULL_ERRNOS
 from jqueue.store.protocol import Transaction, new_transaction_id
 from jqueue.store.record import encode_line
 from jqueue.store.segment import JOURNAL, WATERMARK, segment_numbers, segment_path

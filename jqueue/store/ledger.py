@@ -16,57 +16,23 @@ anew.  A failed sync or cut stops the ledger: `OutcomeUnknown`.
 
 from __future__ import annotations
 
-import errno
 import itertools
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from jqueue.errors import DiskFull, JQueueError, OutcomeUnknown, QueueFailed
+from jqueue.errors import JQueueError, OutcomeUnknown
 from jqueue.job.state import Key, Layer, apply_all
+from jqueue.store.failed import FULL_ERRNOS, append_failed, outcome_unknown
 from jqueue.store.latency import Latency
+from jqueue.store.log import Log
 from jqueue.store.protocol import Batch, Committed, Decide, Lsn, Transaction, Watcher
+from jqueue.store.recent import Recent
 
-FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 REMEMBERED_TRANSACTIONS: Final = 10_000
 """How many transaction ids are remembered beyond those that the journal still holds."""
-RECENT_BATCHES: Final = 4_096
-RECENT_BYTES: Final = 8 << 20
-"""How many durable batches, and bytes of records, `changes` can hand out after the fact."""
-
-
-class Log(Protocol):
-    """What makes records durable: a journal, or nothing at all in memory."""
-
-    def encode(self, lsn: Lsn, durable: Lsn, layer: Layer, transaction: Transaction) -> Any:
-        """Return the record as the log writes it; raises `TooLarge`.  Called under the mutex."""
-
-    def forget(self, encoded: Any) -> None:
-        """Undo what `encode` remembered: the record falls back.  Called under the mutex."""
-
-    def write(self, records: list[Any]) -> None:
-        """Write all; on OSError nothing of them counts."""
-
-    def sync(self) -> None:
-        """Make what was written durable; an OSError here stops the ledger."""
-
-    def cut(self) -> None:
-        """Remove what a failed `write` left, durably; an OSError here stops the ledger."""
-
-    @property
-    def full(self) -> bool:
-        """Say whether `rotate` is due."""
-
-    def rotate(self, last_lsn: Lsn, values: dict[Any, Any]) -> None:
-        """Begin a new place to write to; an OSError here stops the ledger."""
-
-    def relieve(self) -> bool:
-        """Free some reserved space for essential records; say whether there was any left."""
-
-    def finished(self, batch: list[Record]) -> None:
-        """Learn that these are durable; called by the leader, in order, outside the mutex."""
 
 
 class Record:
@@ -127,8 +93,7 @@ class Ledger:
         self._failure: JQueueError | None = None
         self._transactions: OrderedDict[str, Lsn] = OrderedDict(transactions)
         self._watchers: list[Watcher] = []
-        self._recent: deque[tuple[Batch, int]] = deque()
-        self._recent_bytes = 0
+        self._recent = Recent()
         self._advanced = threading.Condition(self.mutex)
         self.latency = Latency()
         """Of each batch, from its write to the end of its sync."""
@@ -379,7 +344,9 @@ class Ledger:
             try:
                 self._log.rotate(self._written_lsn, self.values)
             except OSError as error:
-                failure = self._failure = self._unknown("beginning a new segment failed", error)
+                failure = self._failure = outcome_unknown(
+                    self.path, "beginning a new segment failed", error
+                )
                 for record in undone:
                     record.error = failure
         return undone
@@ -432,7 +399,8 @@ class Ledger:
                         durable.pop(key, None)
                     else:
                         durable[key] = value
-                self._keep_recent(record)
+                record.batch = Batch(record.lsn, record.layer.new, record.transaction.changes)
+                self._recent.keep(record.batch, len(record.encoded))
             while len(self._transactions) > REMEMBERED_TRANSACTIONS + len(self._pending):
                 self._transactions.popitem(last=False)
         if changed:
@@ -441,16 +409,6 @@ class Ledger:
                 assert record.batch is not None
                 for watcher in self._watchers:
                     watcher(record.batch)
-
-    def _keep_recent(self, record: Record) -> None:
-        assert record.layer is not None
-        assert record.transaction is not None
-        size_bytes = len(record.encoded)
-        record.batch = Batch(record.lsn, record.layer.new, record.transaction.changes)
-        self._recent.append((record.batch, size_bytes))
-        self._recent_bytes += size_bytes
-        while len(self._recent) > RECENT_BATCHES or self._recent_bytes > RECENT_BYTES:
-            self._recent_bytes -= self._recent.popleft()[1]
 
     # Failing
 
@@ -466,30 +424,11 @@ class Ledger:
         for record in guilty:
             record.error = _TryAlone(alone=True)
         if len(guilty) == 1:
-            guilty[0].error = self._append_failed(error)
+            guilty[0].error = append_failed(self.path, error)
         return undone
 
-    def _append_failed(self, error: OSError) -> JQueueError:
-        if error.errno in FULL_ERRNOS:
-            made: JQueueError = DiskFull(
-                f"{self.path}: no space for the journal; nothing was changed", path=self.path
-            )
-        else:
-            made = QueueFailed(
-                f"{self.path}: journal append failed ({error.strerror}); nothing was changed",
-                path=self.path,
-            )
-        made.__cause__ = error
-        return made
-
     def _unknown(self, what: str, error: OSError) -> OutcomeUnknown:
-        made = OutcomeUnknown(
-            f"{self.path}: {what} ({error.strerror}); whether the last changes happened is not"
-            " known, reopen the queue and look",
-            path=self.path,
-        )
-        made.__cause__ = error
-        return made
+        return outcome_unknown(self.path, what, error)
 
     def _stop(self, failure: JQueueError, batch: list[Record]) -> list[Record]:
         """Fail everybody waiting, and everything from now on; returns those to wake."""
@@ -532,7 +471,9 @@ class Ledger:
                 try:
                     self._log.cut()
                 except OSError as error:
-                    self._failure = self._unknown("cutting off a failed append failed", error)
+                    self._failure = outcome_unknown(
+                        self.path, "cutting off a failed append failed", error
+                    )
                 return
             self._last_lsn = self._written_lsn = self._mark_end = lsn
             self._marked_lsn = self._durable_lsn
@@ -565,9 +506,7 @@ class Ledger:
                 if self._failure is not None:
                     raise self._failure
                 return []
-            if not self._recent or self._recent[0][0].lsn > since + 1:
-                return None
-            return [batch for batch, _ in self._recent if batch.lsn > since]
+            return self._recent.after(since)
 
 
 class _TryAlone(Exception):
