@@ -88,6 +88,8 @@ class Relations:
     def __init__(self) -> None:
         self.live = IdSet()
         self.archived = IdSet()
+        self.promised: set[int] = set()
+        """Those that an opening makes files of, whatever is there now."""
         self.unreadable: set[int] = set()
         self._depends: list[tuple[int, str, int]] = []
         self._named: dict[int, set[int]] = {}
@@ -148,7 +150,7 @@ class Relations:
                 yield found("child-unknown", self._paths[child], text, job=child)
 
     def _is_known(self, job: int) -> bool:
-        return job in self.live or job in self.archived
+        return job in self.live or job in self.archived or job in self.promised
 
     def _children(self, parent: int, children: set[int], serial: int) -> Iterator[Finding]:
         path = self._paths[parent]

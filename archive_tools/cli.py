@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 
 import click
@@ -22,6 +23,7 @@ from archive_tools.commands.stats import stats
 from archive_tools.commands.timeline import timeline
 from archive_tools.commands.trees import tree
 from archive_tools.commands.verifying import verify
+from archive_tools.parallel import COLLECTED_EVERY
 from jqueue._version import __version__
 
 COMMANDS = (
@@ -64,5 +66,6 @@ for _command in COMMANDS:
 
 def main() -> None:
     """Run the command: 0 fine, 1 failed or found something, 2 usage (or nothing to verify)."""
+    gc.set_threshold(COLLECTED_EVERY)
     logging.basicConfig(level=logging.ERROR, format="jqueue-archive: %(message)s")
     cli(prog_name="jqueue-archive")

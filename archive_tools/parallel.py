@@ -30,7 +30,7 @@ SMALL_CHUNK: Final = 250
 ALONE_S = 0.3
 """So long nobody helps: the work may be over before a new process has imported anything."""
 COLLECTED_EVERY: Final = 50_000
-"""New containers between a helper's looks for cycles: jobs have none, and looking costs a tenth."""
+"""New containers between two looks for cycles: jobs have none, and looking costs a tenth."""
 
 
 def in_chunks(

@@ -157,7 +157,9 @@ class _Verification:
             if ahead is None:
                 # Its file may be there still, and says nothing any more.
                 self.relations.unreadable.add(job)
-            elif ahead.relates:
+                continue
+            self.relations.promised.add(job)
+            if ahead.relates:
                 self.relations.add(ahead)
 
     def _newer(self, stamps: list[Stamp]) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from archive_tools.repair import make_plan
 from archive_tools.verify import verify
-from jqueue.job.change import Archived, Pruned
+from jqueue.job.change import Archived, Pruned, Submitted
+from jqueue.job.document import new_document
 from jqueue.store.directory import DirectoryStore
 from jqueue.store.protocol import Transaction
 from tests.crash.workload import finish, start, submit
@@ -26,7 +27,14 @@ def named(job):
     return submit(job, unique="nightly")
 
 
+def chained():
+    """Submit a job, and one that depends on it."""
+    document = new_document(3, [{"OP_ID": "OP_TEST_DELAY", "depends": [[2, []]]}], now=10**18)
+    return [*submit(2), Submitted(document)]
+
+
 RECORDS = {
+    "a job and what depends on it": [[submit(1)], [chained()]],
     "a parent's end and its child": [[submit(1), start(1)], [parted()]],
     "a family that is removed": [
         [submit(1), start(1), parted(), finish(2), (Archived(1, 1.0), Archived(2, 1.0))],
