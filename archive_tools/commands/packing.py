@@ -67,6 +67,8 @@ def unpack(context: click.Context, directory: Path, numbers: tuple[int, ...]) ->
             for text in left:
                 say(f"left as it is, and the pack too: {text}")
             failed = failed or bool(left)
+    if not (numbers or packed):
+        say("no archive directory is packed")
     context.exit(1 if failed else 0)
 
 

@@ -82,6 +82,8 @@ class Packer:
         """
         with self._work:
             self._remove_temps(number)
+            if not self._disk.exists(pack_path(number)):
+                return Packed(0, [])
             directory = f"archive/{number}"
             there, left = self._good(number)
             jobs = self._packs.ids(number)

@@ -51,6 +51,17 @@ def test_pack_and_unpack_leave_every_command_s_output_as_it_was(queue_path):
     assert run("list", "--archived", "--json", queue_path) == listed
 
 
+def test_what_is_not_packed_needs_no_unpacking(queue_path):
+    """Of a directory that was never there it said that the queue was not there."""
+    assert run("unpack", queue_path) == (0, "", "no archive directory is packed\n")
+    assert run("unpack", queue_path, 0, 7) == (
+        0,
+        "archive/0: 0 jobs unpacked\narchive/7: 0 jobs unpacked\n",
+        "",
+    )
+    assert len(list((queue_path / "archive" / "0").iterdir())) == 40
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_prune_previews_then_removes_all_but_the_targets_of_unfinished_jobs(queue_path, packed):
     if packed:
