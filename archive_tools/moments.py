@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import click
 
+from archive_tools.journal import records_in, time_of
 from jqueue.console.terminal import say
-from jqueue.console.times import local
+from jqueue.console.times import local, standing_at
 from jqueue.errors import InvalidQuery
 from jqueue.job.query.moments import moment_us
 from jqueue.store.offline import OfflineQueue
@@ -56,10 +57,26 @@ def at_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_at(directory: Path, at: At | None) -> OfflineQueue:
-    """Return the queue as it is or was; of the past it is said how far back the journal goes."""
+    """Return the queue as it is or was; of the past it is said how far back the journal goes.
+
+    Ages are told as they were then, as long as the command runs.
+    """
     queue = OfflineQueue(directory, at=at)
     if at is not None and (reach := queue.reach) is not None:
+        moment = at if isinstance(at, datetime) else _time_of(queue)
+        click.get_current_context().with_resource(standing_at(moment))
         say(
-            f"as of LSN {queue.lsn}; the journal goes back to LSN {reach.lsn}, {local(reach.since)}"
+            f"as of LSN {queue.lsn}, {local(moment)}; the journal goes back to LSN {reach.lsn},"
+            f" {local(reach.since)}"
         )
     return queue
+
+
+def _time_of(queue: OfflineQueue) -> datetime | None:
+    """Return when the record of the moment was written."""
+    # It stands in the segment of the record after it, or ends the one before.
+    for number in (queue.moment.anchor.number, queue.moment.anchor.number - 1):
+        for found in records_in(queue.disk, number):
+            if found.lsn == queue.lsn:
+                return time_of(found.value.get("time"))
+    return None

@@ -1,5 +1,8 @@
 """Times and durations as a person reads them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 MINUTE_S = 60
@@ -7,9 +10,22 @@ HOUR_S = 3600
 DAY_S = 86_400
 
 
+_standing: ContextVar[datetime | None] = ContextVar("standing", default=None)
+
+
+@contextmanager
+def standing_at(moment: datetime | None) -> Iterator[None]:
+    """Let ages and durations be told as at that moment, if it is known."""
+    token = _standing.set(moment)
+    try:
+        yield
+    finally:
+        _standing.reset(token)
+
+
 def now() -> datetime:
-    """This moment, aware."""
-    return datetime.now(UTC)
+    """This moment, or the one that is shown, aware."""
+    return _standing.get() or datetime.now(UTC)
 
 
 def local(moment: datetime | None) -> str:

@@ -1,11 +1,14 @@
 """list, info and tree --at: a queue as it was, and how far back that goes."""
 
 import json
+import re
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 
 from archive_tools.cli import cli
+from jqueue.console import times
 from jqueue.store.directory import DirectoryStore
 from jqueue.store.protocol import Transaction
 from tests.crash.workload import TRANSACTIONS
@@ -49,6 +52,23 @@ def test_info_and_tree_at_an_lsn_show_the_job_as_it_was(path):
     assert [child["id"] for child in family["children"]] == [6, 7]
     (family,) = json.loads(invoke("tree", "--json", "--at", 5, path, 1).stdout)
     assert not family["children"]
+
+
+class Later(datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return datetime(2050, 1, 1, tzinfo=tz)
+
+
+def test_ages_at_an_lsn_are_those_of_then(path, monkeypatch):
+    """A job of long ago was said to be running for as long as that."""
+    monkeypatch.setattr(times, "datetime", Later)
+    ages = [
+        int(re.search(r"received .*\((\d+)d", invoke("info", *at, path, 1).stdout)[1])
+        for at in (["--at", 4], [])
+    ]
+    assert ages[0] < ages[1]
+    assert times.now() == Later.now(UTC)
 
 
 def test_a_moment_out_of_reach_is_one_line_that_says_how_far_the_journal_goes(path):
