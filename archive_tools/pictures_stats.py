@@ -140,7 +140,7 @@ def _draw_throughput(axes: Axes, received: Timeline, ended: Timeline) -> None:
 def _draw_errors(axes: Axes, stats: Stats) -> None:
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - only while `drawing`
 
-    axes.set_title("Opcodes that ended with an error, by kind", loc="left")
+    axes.set_title("Opcodes that failed, by kind", loc="left")
     kinds = failing_kinds(stats)
     if not kinds:
         _nothing(axes, "none")

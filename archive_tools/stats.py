@@ -92,8 +92,12 @@ class Stats:
         self.submitters.add(submitter_of(document))
         self.size_bytes.add(size_bytes)
         self._add_times(document, finalized=status in FINALIZED)
+        failed = False
         for op in ops:
-            self._add_op(op)
+            is_error = op["status"] == JobStatus.ERROR
+            # The later ones were not executed: their error is that of the first.
+            self._add_op(op, failed=is_error and not failed)
+            failed = failed or is_error
 
     def merge(self, other: Stats) -> None:
         """Count all that `other` has counted."""
@@ -145,14 +149,14 @@ class Stats:
         if ended is not None:
             self.last_ended = max(self.last_ended or ended, ended)
 
-    def _add_op(self, op: dict[str, Any]) -> None:
+    def _add_op(self, op: dict[str, Any], *, failed: bool) -> None:
         given = op["input"]
         op_id = given.get("OP_ID") if isinstance(given, dict) else None
         kind = self._kind(op_id if isinstance(op_id, str) else INVALID_OP)
         kind.ops += 1
         self.repeated_ops += op.get("attempts", 0) > 1
         self.interruptions += op.get("interruptions", 0)
-        if op["status"] == JobStatus.ERROR:
+        if failed:
             kind.errors += 1
             self.errors.add(message_of(op["result"]))
         ran_s = seconds_between(op["exec_timestamp"], op["end_timestamp"])

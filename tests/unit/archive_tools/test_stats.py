@@ -52,6 +52,16 @@ def test_errors_that_differ_in_numbers_only_are_one():
     assert message_of(["OpExecError", ["  "]]) == "(nothing)"
 
 
+def test_what_was_not_executed_after_an_error_is_no_error_of_its_kind():
+    """A kind that never failed was shown with the errors of those before it."""
+    document = new_document(1, [{"OP_ID": "OP_A"}, {"OP_ID": "OP_B"}], now=10**15)
+    for at, text in enumerate(["disk is full", "Preceding opcode failed"]):
+        document = with_op(document, at, status="error", result=["OpExecError", [text]])
+    stats = counted(document)
+    assert stats.errors.ranked() == [("disk is full", 1)]
+    assert (stats.kinds["OP_A"].errors, stats.kinds["OP_B"].errors) == (1, 0)
+
+
 def test_repeated_and_interrupted_opcodes_and_repeating_jobs_are_counted():
     stats = counted(ended(1, attempts=3, interruptions=2), with_job(ended(2), retry_of=1))
     assert (stats.repeated_ops, stats.interruptions, stats.retries) == (1, 2, 1)
