@@ -68,9 +68,13 @@ def _nobody(runner: Runner, job: int) -> Reasons:
 def _turn(runner: Runner, job: int) -> dict[str, Any]:
     running = sorted(runner.endings.executions)
     before, more = runner.dispatcher.before(job, runner.options.kinds)
-    if len(running) < runner.options.workers and not before:
+    workers, limit = runner.options.workers, runner.options.max_running_jobs
+    limited = limit is not None and limit <= len(running)
+    if len(running) < workers and not limited and not before:
         return reason_of("ready", "it starts now", "its start is recorded")
-    text = f"all {runner.options.workers} workers are busy with {_jobs(running)}"
+    text = f"all {workers} workers are busy with {_jobs(running)}"
+    if limited:
+        text = f"so many jobs run as may at once ({limit}, max_running_jobs): {_jobs(running)}"
     if before:
         are = "is" if len(before) == 1 else "are"
         text += f", and {_jobs(before)}{' and more' if more else ''} {are} before it"

@@ -965,6 +965,16 @@ def test_explain_says_whose_turn_is_before(house):
     assert "jobs 4, 2 are before it" in turn["text"]
 
 
+# It said that the job starts now.
+def test_explain_says_that_no_more_jobs_may_run(house):
+    first, _ = house.running()
+    house.runner.options.workers, house.runner.options.max_running_jobs = 4, 1
+    turn = told(house, house.submit())["turn"]
+    text = f"so many jobs run as may at once (1, max_running_jobs): job {first}"
+    assert (turn["text"], turn["jobs"]) == (text, [first])
+    assert turn["until"] == f"one of job {first} ends"
+
+
 def test_explain_says_which_process_executes_it_and_that_its_end_is_awaited(house):
     job, _ = house.running()
     assert str(house.me.pid) in told(house, job)["running"]["text"]
