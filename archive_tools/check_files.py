@@ -14,7 +14,7 @@ from jqueue.job.change import Document
 from jqueue.job.document import check_document
 from jqueue.job.ids import archive_dir, job_file_name
 from jqueue.job.state import Entry, Place
-from jqueue.store import opening
+from jqueue.store import jobfiles
 from jqueue.store.disk import Disk
 
 
@@ -31,8 +31,8 @@ def against_journal(disk: Disk, job: int, entry: Entry, journal: JournalFacts) -
         return
     archived = entry.place is Place.ARCHIVE
     try:
-        document = (opening.read_archived if archived else _read_live)(disk, job)
-    except opening.Damaged as error:
+        document = (jobfiles.read_archived if archived else _read_live)(disk, job)
+    except jobfiles.Damaged as error:
         if not synced:
             text = f"{path}: not whole ({error}); the journal has it and writes it anew"
             yield found("job-behind", path, text, job=job, lsn=entry.lsn)
@@ -47,7 +47,7 @@ def against_journal(disk: Disk, job: int, entry: Entry, journal: JournalFacts) -
 
 def _read_live(disk: Disk, job: int) -> Document | None:
     try:
-        return opening.read_document(disk, job_file_name(job), job)
+        return jobfiles.read_document(disk, job_file_name(job), job)
     except FileNotFoundError:
         return None
 

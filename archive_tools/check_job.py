@@ -15,7 +15,7 @@ from jqueue.job.change import Document
 from jqueue.job.family import named_children
 from jqueue.job.state import job_dependencies
 from jqueue.job.status import FINALIZED, PRIORITY_HIGHEST, PRIORITY_LOWEST, calc_status
-from jqueue.store import opening
+from jqueue.store import jobfiles
 from jqueue.store.disk import Disk
 from jqueue.store.packed import Packs
 
@@ -104,8 +104,8 @@ def read_job(disk: Disk, path: str, job: int, packs: Packs | None) -> Document |
     Raises FileNotFoundError.
     """
     try:
-        return opening.read_document(disk, path, job)
-    except opening.Damaged as error:
+        return jobfiles.read_document(disk, path, job)
+    except jobfiles.Damaged as error:
         return _damage(disk, path, job, error)
     except FileNotFoundError:
         if packs is None:
@@ -117,8 +117,8 @@ def read_job(disk: Disk, path: str, job: int, packs: Packs | None) -> Document |
 
 def _packed(disk: Disk, path: str, job: int, packs: Packs) -> Document | Finding:
     try:
-        document = opening.read_archived(disk, job, packs)
-    except (opening.Damaged, QueueFailed) as error:
+        document = jobfiles.read_archived(disk, job, packs)
+    except (jobfiles.Damaged, QueueFailed) as error:
         return found(
             "pack", path, f"{path}: job {job} can't be read from its pack: {error}", job=job
         )
@@ -127,13 +127,13 @@ def _packed(disk: Disk, path: str, job: int, packs: Packs) -> Document | Finding
     return document
 
 
-def _damage(disk: Disk, path: str, job: int, error: opening.Damaged) -> Finding:
+def _damage(disk: Disk, path: str, job: int, error: jobfiles.Damaged) -> Finding:
     cause = error.__cause__
     name = f"{path}: job {job}"
     if isinstance(cause, OSError):
         return found("job-not-regular", path, f"{name}: {cause.strerror or cause}", job=job)
     if not isinstance(cause, InvalidJob):
-        if not disk.read(path, opening.MAX_JOB_BYTES).strip(b" \t\r\n\0"):
+        if not disk.read(path, jobfiles.MAX_JOB_BYTES).strip(b" \t\r\n\0"):
             return found("job-empty", path, f"{name}: the file holds nothing", job=job)
         return found("job-not-json", path, f"{name}: not JSON: {error}", job=job)
     if cause.field == "id":

@@ -11,7 +11,7 @@ from typing import Any, Final
 from archive_tools.findings import Finding, found
 from jqueue.job import jsonio
 from jqueue.job.ids import archive_dir, parse_job_file_name
-from jqueue.store import opening
+from jqueue.store import jobfiles
 from jqueue.store.disk import TEMP_NAME, Disk
 from jqueue.store.packed import pack_path
 
@@ -43,7 +43,7 @@ def check_archive(disk: Disk) -> Iterator[Finding]:
     """Yield names in the archive that are none of an archive's, or not where they belong."""
     if not disk.is_dir("archive"):
         return
-    numbers = opening.archive_numbers(disk)
+    numbers = jobfiles.archive_numbers(disk)
     for name in sorted(set(disk.names("archive")) - {str(number) for number in numbers}):
         path = f"archive/{name}"
         yield found("foreign", path, f"{path!r} is no archive directory; left alone")

@@ -14,7 +14,7 @@ from jqueue.errors import JQueueError
 from jqueue.job.change import Document
 from jqueue.job.ids import ARCHIVE_DIVISOR, archive_dir, job_file_name, parse_job_file_name
 from jqueue.job.state import Entry, Place
-from jqueue.store import opening
+from jqueue.store import jobfiles
 from jqueue.store.files import QUARANTINE
 from jqueue.store.offline import Listed, OfflineQueue
 
@@ -88,7 +88,7 @@ def _twins(queue: OfflineQueue, listed: Listed) -> set[int]:
     number = min(listed.live, default=0) // ARCHIVE_DIVISOR
     if not listed.live or not queue.disk.is_dir(f"archive/{number}"):
         return set()
-    return listed.live & opening.archived_in(queue.disk, number, queue.packs)
+    return listed.live & jobfiles.archived_in(queue.disk, number, queue.packs)
 
 
 def _archived(
@@ -98,15 +98,15 @@ def _archived(
     yield from queue.entries(job for job in listed.jobs if job not in listed.live)
     for job in sorted(twins - known):
         try:
-            document = opening.read_archived(queue.disk, job, queue.packs)
-        except opening.Damaged:
+            document = jobfiles.read_archived(queue.disk, job, queue.packs)
+        except jobfiles.Damaged:
             document = None
         yield job, None if document is None else Entry(document, Place.ARCHIVE, 0)
 
 
 def _misplaced(queue: OfflineQueue) -> list[str]:
     found = []
-    for number in opening.archive_numbers(queue.disk):
+    for number in jobfiles.archive_numbers(queue.disk):
         directory = f"archive/{number}"
         for name in sorted(queue.disk.names(directory)):
             job = parse_job_file_name(name)
@@ -140,7 +140,7 @@ def _raw(queue: OfflineQueue, path: str, live: set[int]) -> Unreadable:
     else:
         reason = _fault(queue, path, job)
     try:
-        data = queue.disk.read(path, opening.MAX_JOB_BYTES)
+        data = queue.disk.read(path, jobfiles.MAX_JOB_BYTES)
     except FileNotFoundError:
         found = None if job is None else queue.packs.read(job)
         return Unreadable(path, reason, None if found is None else _base64(found))
@@ -155,7 +155,7 @@ def _base64(data: bytes) -> str:
 
 def _fault(queue: OfflineQueue, path: str, job: int) -> str:
     try:
-        opening.read_document(queue.disk, path, job)
-    except (opening.Damaged, OSError, JQueueError) as error:
+        jobfiles.read_document(queue.disk, path, job)
+    except (jobfiles.Damaged, OSError, JQueueError) as error:
         return " ".join(str(error).split())[:500]
     return "set aside"

@@ -17,7 +17,7 @@ from jqueue.job.ids import archive_dir, job_file_name
 from jqueue.job.query.choice import Choice
 from jqueue.job.state import Entry, Place
 from jqueue.job.status import FINALIZED
-from jqueue.store import opening
+from jqueue.store import jobfiles
 from jqueue.store.disk import Disk
 from jqueue.store.moment import Anchor, Moment
 from jqueue.store.offline import OfflineQueue
@@ -126,13 +126,13 @@ def _look(disk: Disk, packs: Packs, sought: Sought) -> Entry | None:
         return sought.entry
     try:
         document = _read_archived(disk, packs, sought)
-    except (opening.Damaged, FileNotFoundError, QueueFailed):
+    except (jobfiles.Damaged, FileNotFoundError, QueueFailed):
         document = None
     if document is not None:
         return Entry(document, Place.ARCHIVE, document.get("lsn", 0))
     try:
         # In all places, in their order: the job may have moved since it was listed.
-        return opening.load(disk, sought.job, packs)
+        return jobfiles.load(disk, sought.job, packs)
     except QueueFailed:
         # Of this one file the operating system lets us see nothing.
         return None
@@ -142,7 +142,7 @@ def _read_archived(disk: Disk, packs: Packs, sought: Sought) -> Document | None:
     """Read it right where it was listed: most jobs of a long history are there."""
     if sought.where == "archive":
         path = f"{archive_dir(sought.job)}/{job_file_name(sought.job)}"
-        return opening.read_document(disk, path, sought.job)
+        return jobfiles.read_document(disk, path, sought.job)
     if sought.where == "pack":
-        return opening.read_packed(packs, sought.job, job_file_name(sought.job))
+        return jobfiles.read_packed(packs, sought.job, job_file_name(sought.job))
     return None

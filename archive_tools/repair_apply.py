@@ -27,7 +27,7 @@ from archive_tools.repair import check_directory, make_plan
 from archive_tools.repair_plan import BadPlan, Plan, difference, dump_plan, load_plan
 from jqueue.errors import QueueFailed
 from jqueue.job.change import Quarantined
-from jqueue.store import opening
+from jqueue.store import jobfiles, opening
 from jqueue.store.disk import TEMP_PREFIX, Disk
 from jqueue.store.files import QUARANTINE
 from jqueue.store.index import INDEX, make_index, write_index
@@ -277,7 +277,7 @@ def _remove_index_temps(disk: Disk, record: Record) -> None:
 
 def _version(disk: Disk) -> str | None:
     try:
-        return _encode(disk.read("version", opening.MAX_JOB_BYTES))
+        return _encode(disk.read("version", jobfiles.MAX_JOB_BYTES))
     except FileNotFoundError:
         return None
 

@@ -20,7 +20,7 @@ from jqueue.job.ids import (
     MAX_JOB_ID,
     parse_job_file_name,
 )
-from jqueue.store import opening
+from jqueue.store import jobfiles
 from jqueue.store.disk import Disk, FileTooLarge, NotRegular
 from jqueue.store.packed import DamagedPack, Packs, pack_path
 
@@ -61,7 +61,7 @@ class FilesEvidence:
     def read(self, copy: Copy) -> bytes:
         """Return the bytes of a copy."""
         if copy.kind != "pack":
-            return self._disk.read(copy.path, opening.MAX_JOB_BYTES)
+            return self._disk.read(copy.path, jobfiles.MAX_JOB_BYTES)
         pack = self.packs.get(copy.job // ARCHIVE_DIVISOR)
         data = self._packs.read(copy.job) if pack is None else self.salvaged(pack)[copy.job]
         assert data is not None
@@ -84,7 +84,7 @@ def gather(disk: Disk) -> FilesEvidence:
     for path, archived in _paths(disk):
         _look(disk, path, found, archived=archived)
     packs = Packs(disk)
-    for number in opening.archive_numbers(disk):
+    for number in jobfiles.archive_numbers(disk):
         if disk.exists(pack_path(number)):
             _look_into_pack(disk, packs, number, found)
     for name in disk.names("quarantine") if disk.is_dir("quarantine") else []:
@@ -96,7 +96,7 @@ def gather(disk: Disk) -> FilesEvidence:
 def _paths(disk: Disk) -> Iterator[tuple[str, bool]]:
     for name in sorted(disk.names()):
         yield name, False
-    for number in opening.archive_numbers(disk):
+    for number in jobfiles.archive_numbers(disk):
         for name in sorted(disk.names(f"archive/{number}")):
             yield f"archive/{number}/{name}", True
 
@@ -138,7 +138,7 @@ def _reason(disk: Disk, path: str, error: Exception) -> str:
 
 def _read(disk: Disk, path: str) -> bytes:
     try:
-        return disk.read(path, opening.MAX_JOB_BYTES)
+        return disk.read(path, jobfiles.MAX_JOB_BYTES)
     except (FileNotFoundError, NotRegular, FileTooLarge):
         raise
     except PermissionError as error:

@@ -13,7 +13,7 @@ from archive_tools.repair_segment import Bad, Salvaged
 from jqueue.errors import FormatTooNew, QueueCorrupt
 from jqueue.job import jsonio
 from jqueue.job.ids import MAX_JOB_ID
-from jqueue.store import opening
+from jqueue.store import jobfiles, opening
 from jqueue.store.disk import Disk, NotRegular
 from jqueue.store.index import INDEX, INDEXED_TRANSACTIONS, Index
 from jqueue.store.segment import WATERMARK, read_segment, segment_path
@@ -34,7 +34,7 @@ def version_steps(disk: Disk) -> list[Step]:
         opening.check_version(disk)
     except FormatTooNew:
         try:
-            text = disk.read("version", opening.MAX_JOB_BYTES)
+            text = disk.read("version", jobfiles.MAX_JOB_BYTES)
         except NotRegular:
             text = b"0"
         if text.strip().isdigit():
@@ -51,7 +51,7 @@ def version_steps(disk: Disk) -> list[Step]:
 def serial_of(disk: Disk, jobs: JobSteps, index: Index | None) -> int:
     """Return the highest ID that anything says was given out: it never falls."""
     indexed = index.values.get("serial") if index is not None else 0
-    said = [jobs.journal.serial, opening.serial_file(disk), indexed or 0]
+    said = [jobs.journal.serial, jobfiles.serial_file(disk), indexed or 0]
     # A damaged digit must not use up all IDs.
     known = [one for one in (*said, jobs.files.highest) if one <= MAX_JOB_ID // 2]
     # Without a serial nobody knows which jobs a pack holds whose index is gone.
@@ -61,7 +61,7 @@ def serial_of(disk: Disk, jobs: JobSteps, index: Index | None) -> int:
 def ganeti_steps(disk: Disk, findings: list[Finding], serial: int) -> Iterator[Step]:
     """Put right the serial of a directory that has no journal."""
     wrong = any(finding.code == "serial" for finding in findings)
-    if wrong or (disk.exists("serial") and opening.serial_file(disk) < serial):
+    if wrong or (disk.exists("serial") and jobfiles.serial_file(disk) < serial):
         why = f"the highest ID that anything speaks of is {serial}"
         yield from _flag(disk, "serial", b"%d\n" % serial, why)
 
@@ -165,7 +165,7 @@ class JournalSteps:
         said, lsn = self.journal.flags.get(name, (None, -1))
         if lsn >= 0 and not self.journal.hole_after(lsn):
             return said
-        return said if said is not None else opening.read_flag(self.disk, name)
+        return said if said is not None else jobfiles.read_flag(self.disk, name)
 
     def _flags(self) -> Iterator[Step]:
         wanted: dict[str, bytes | None] = {"serial": b"%d\n" % self.serial}

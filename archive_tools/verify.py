@@ -26,7 +26,7 @@ from archive_tools.progress import Advance, unseen
 from jqueue.errors import FormatTooNew, JQueueError, QueueCorrupt, QueueFailed
 from jqueue.job.ids import JobId, archive_dir, job_file_name, parse_job_file_name
 from jqueue.job.state import Entry
-from jqueue.store import opening
+from jqueue.store import jobfiles, opening
 from jqueue.store.disk import Disk
 from jqueue.store.index import INDEX, claim_order
 from jqueue.store.lock import is_owned
@@ -125,13 +125,13 @@ class _Verification:
             self.highest = max(self.highest, job)
             yield job_file_name(job), job, False
         packs = Packs(self.disk)
-        for number in opening.archive_numbers(self.disk):
+        for number in jobfiles.archive_numbers(self.disk):
             directory = f"archive/{number}"
             try:
                 packs.ids(number)
             except DamagedPack as error:
                 self.findings.append(found("pack", pack_path(number), str(error)))
-            for kept in sorted(opening.archived_in(self.disk, number, packs)):
+            for kept in sorted(jobfiles.archived_in(self.disk, number, packs)):
                 self.relations.archived.add(kept)
                 self.highest = max(self.highest, kept)
                 yield f"{directory}/{job_file_name(kept)}", kept, True
@@ -212,7 +212,7 @@ class _Verification:
         kept = (
             [f"{JOURNAL}/{name}" for name in self.disk.names(JOURNAL)] if self.has_journal else []
         )
-        archives = [f"archive/{number}" for number in opening.archive_numbers(self.disk)]
+        archives = [f"archive/{number}" for number in jobfiles.archive_numbers(self.disk)]
         return ["", *names, *kept, *archives]
 
     def _settled(self) -> list[Finding]:

@@ -19,7 +19,7 @@ from jqueue.console.terminal import say
 from jqueue.console.times import local
 from jqueue.errors import JobNotFound, QueueCorrupt
 from jqueue.job.change import Document
-from jqueue.store import opening
+from jqueue.store import jobfiles
 from jqueue.store.disk import Disk
 from jqueue.store.offline import OfflineQueue
 from jqueue.store.past import reach
@@ -59,7 +59,7 @@ def show_history(context: click.Context, directory: Path, *, id: int, as_json: b
     except QueueCorrupt as error:
         damage.append(str(error))
         with QuietDisk(directory) as disk:
-            entry = opening.load(disk, id)
+            entry = jobfiles.load(disk, id)
             found = _history(disk, id, entry and entry.document, owned=False)
     if not found.steps:
         raise JobNotFound(f"no job {id} in {directory}, nor in its journal", job_id=id)

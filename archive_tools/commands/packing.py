@@ -10,8 +10,8 @@ from archive_tools.command import command, directory_argument
 from archive_tools.writer import writer
 from jqueue.console.terminal import put, say
 from jqueue.job.ids import ARCHIVE_DIVISOR
+from jqueue.store.jobfiles import archive_numbers
 from jqueue.store.offline import OfflineQueue
-from jqueue.store.opening import archive_numbers
 from jqueue.store.packed import pack_path
 
 

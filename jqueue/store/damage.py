@@ -14,7 +14,7 @@ from jqueue.job.change import Quarantined
 from jqueue.job.ids import job_file_name
 from jqueue.job.state import Entry, Layer
 from jqueue.job.status import JobStatus
-from jqueue.store import opening
+from jqueue.store import jobfiles
 from jqueue.store.disk import Disk
 from jqueue.store.index import has_begun
 from jqueue.store.ledger import Ledger
@@ -60,7 +60,7 @@ class Damage:
 
     def _quarantine(self, job: int, layer: Layer) -> Transaction:
         value = self._ledger.values.get(job)
-        reason = None if isinstance(value, Entry) else opening.damage(self._disk, job)
+        reason = None if isinstance(value, Entry) else jobfiles.damage(self._disk, job)
         if reason is None:
             raise _Unharmed(f"the document of job {job} is known, or its file is gone")
         if type(value) is not bytes:

@@ -16,7 +16,7 @@ from jqueue.errors import QueueCorrupt, QueueFailed
 from jqueue.job.change import Document, Quarantined, Submitted, decode_change, touched_job
 from jqueue.job.ids import ARCHIVE_DIVISOR
 from jqueue.job.state import Entry, Key, Place
-from jqueue.store import opening
+from jqueue.store import jobfiles
 from jqueue.store.disk import Disk
 from jqueue.store.following import Follower, Rewound, dropped
 from jqueue.store.packed import Packs
@@ -154,7 +154,7 @@ class Moment:
             elif job in base:
                 before = _Before(number, found.offset, found.size)
             elif isinstance(change, Quarantined):
-                before = opening.QUARANTINED
+                before = jobfiles.QUARANTINED
             else:
                 before = _ARCHIVED
             self._later[job] = before
@@ -220,9 +220,9 @@ class Moment:
 
     def _archived(self, job: int, packs: Packs) -> Entry:
         try:
-            document = opening.read_archived(self.disk, job, packs)
-        except opening.Damaged:
-            return opening.QUARANTINED
+            document = jobfiles.read_archived(self.disk, job, packs)
+        except jobfiles.Damaged:
+            return jobfiles.QUARANTINED
         if document is None:
             if self._pruned is None:
                 self._pruned = self._look_back()

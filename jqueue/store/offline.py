@@ -21,7 +21,7 @@ from jqueue.job.change import Archived, Pruned, Quarantined, decode_change, touc
 from jqueue.job.ids import ARCHIVE_DIVISOR, parse_job_file_name
 from jqueue.job.snapshot import Job
 from jqueue.job.state import Entry, Key, Place, is_open
-from jqueue.store import opening
+from jqueue.store import jobfiles, opening
 from jqueue.store.disk import Disk
 from jqueue.store.index import has_begun
 from jqueue.store.lock import is_owned
@@ -139,7 +139,7 @@ class OfflineQueue:
             job = touched_job(change)
             if job is None:
                 continue
-            entry = opening.load(self.disk, job, self.packs)
+            entry = jobfiles.load(self.disk, job, self.packs)
             if entry is not None and entry.document is not None and entry.lsn >= lsn:
                 return True
             if isinstance(change, Archived) and entry is not None and entry.place is Place.ARCHIVE:
@@ -188,7 +188,7 @@ class OfflineQueue:
 
         An archived job that was pruned since, and whose document no kept segment holds, has none.
         """
-        read = ((job, self.known(job) or opening.load(self.disk, job, self.packs)) for job in jobs)
+        read = ((job, self.known(job) or jobfiles.load(self.disk, job, self.packs)) for job in jobs)
         return self.moment.settled(read, self.packs)
 
     def known(self, job: int) -> Entry | None:
@@ -216,7 +216,7 @@ class OfflineQueue:
         """Yield all live and archived jobs by the archive directory they belong to, ascending."""
         live = self.job_ids()
         known = self._known_jobs()
-        listed = set(opening.archive_numbers(self.disk))
+        listed = set(jobfiles.archive_numbers(self.disk))
         self.moment.advance()
         later = [job for job, _ in self.moment.places()]
         directories = {job // ARCHIVE_DIVISOR for job in (*live, *known, *later)}
@@ -224,7 +224,7 @@ class OfflineQueue:
             here = set(_within(live, number))
             loose, found = set[int](), set(here)
             if number in listed:
-                loose, packed = opening.loose_and_packed(self.disk, number, self.packs)
+                loose, packed = jobfiles.loose_and_packed(self.disk, number, self.packs)
                 found = found.union(loose, packed)
             self._adjust(found, _within(known, number), number, archived=True)
             yield Listed(sorted(found), here, loose)

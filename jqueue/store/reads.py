@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from jqueue.job.state import Entry, is_open
-from jqueue.store import opening
+from jqueue.store import jobfiles
 from jqueue.store.disk import Disk
 from jqueue.store.packed import Packs
 
@@ -33,8 +33,8 @@ class Reads:
         if kept is not None:
             return kept
         writes = self._writes
-        entry = opening.load(self._disk, job, self._packs)
-        if entry is opening.QUARANTINED:
+        entry = jobfiles.load(self._disk, job, self._packs)
+        if entry is jobfiles.QUARANTINED:
             self._damaged(job)
         elif entry is not None and is_open(entry):
             self._keep(job, entry, writes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jqueue.job.ids import parse_job_file_name
 from jqueue.job.state import Key, is_open
-from jqueue.store import opening
+from jqueue.store import jobfiles, opening
 from jqueue.store.failed import disk_failed
 from jqueue.store.index import has_begun
 from jqueue.store.protocol import Lsn
@@ -51,7 +51,7 @@ class DirectorySnapshot:
             found: set[int] = {job for job in names if job is not None and job <= last}
             if archived:
                 found.update(
-                    job for job in opening.archived_ids(disk, self._store.packs) if job <= last
+                    job for job in jobfiles.archived_ids(disk, self._store.packs) if job <= last
                 )
         except OSError as error:
             raise disk_failed(disk.path, error) from error

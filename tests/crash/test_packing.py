@@ -9,7 +9,7 @@ import pytest
 from jqueue.job.change import Archived, Pruned
 from jqueue.job.pruning import prunable
 from jqueue.job.state import Layer
-from jqueue.store import opening, packing
+from jqueue.store import jobfiles, packing
 from jqueue.store.packed import DamagedPack, Packs, pack_path
 from jqueue.store.protocol import Transaction
 from tests.crash.workload import finish, open_store, submit
@@ -42,7 +42,7 @@ def files_of(disk):
 
 def documents_of(disk):
     packs = Packs(disk)
-    return {job: opening.load(disk, job, packs).document for job in opening.archived_ids(disk)}
+    return {job: jobfiles.load(disk, job, packs).document for job in jobfiles.archived_ids(disk)}
 
 
 def test_a_packed_job_is_read_as_before_and_unpacked_byte_for_byte():
@@ -94,9 +94,9 @@ def test_a_reader_beside_pack_and_unpack_finds_each_job_once_at_every_step():
         packs = Packs(base)
 
         def look(_name, _path, packs=packs):
-            assert opening.archived_ids(base, packs) == list(JOBS)
+            assert jobfiles.archived_ids(base, packs) == list(JOBS)
             for job in (1, BLOCK_JOBS, JOBS[-1]):
-                assert opening.load(base, job, packs).document == documents[job]
+                assert jobfiles.load(base, job, packs).document == documents[job]
 
         base.on_call = look
         getattr(store, verb)(0)
@@ -122,7 +122,7 @@ def test_a_pruned_packed_job_is_gone_also_after_a_crash(gone):
         for left in [disk.kill_state(), *disk.crash_states(random.Random(number), limit=6)]:
             store = open_store(left)
             store.checkpoint()
-            found = opening.archived_ids(left)
+            found = jobfiles.archived_ids(left)
             assert found == kept or (not acknowledged and found == list(JOBS))
             assert (store.find(2) is None) == (found == kept) or store.find(2).document is None
 
@@ -151,7 +151,7 @@ def test_every_damaged_byte_of_a_pack_is_found_and_harms_no_other_block():
         disk.overwrite(pack_path(0), bytes(data))
         packs = Packs(disk)
         for job in (1, BLOCK_JOBS + 1, JOBS[-1]):
-            entry = opening.load(disk, job, packs)
+            entry = jobfiles.load(disk, job, packs)
             if entry.document is None:
                 assert entry.place == "quarantine"
                 harmed += 1
