@@ -36,6 +36,13 @@ class Call:
         """Answer with a result."""
         self.slot.answer(self.encode(value))
 
+    def answer_in_turn(self, make: Callable[[], Any]) -> None:
+        """Answer with a result that is made when the answers before it are sent.
+
+        Many who wait for one large job don't have it in memory once each.
+        """
+        self.slot.when_first(lambda: self.answer(make()))
+
     def encode(self, value: Any) -> bytes:
         """Return a result as it is sent."""
         return luxi.frame(luxi.success(value))

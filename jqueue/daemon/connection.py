@@ -101,6 +101,7 @@ class Connection:
         self._gathered: list[bytes] = []
         self._port: Port | None = None
         self._closing = False
+        self._flushing = False
         self._waits_for_turn = False
         """There are more frames than one turn has time for."""
         self._stall: LoopTimer | None = None
@@ -286,15 +287,24 @@ class Connection:
 
     def flush_slots(self) -> None:
         """Send the answers whose turn has come."""
-        slots = self._slots
-        while slots and slots[0].data is not None:
-            data = slots.popleft().data
-            assert data is not None
-            self._out_bytes(data)
-        if slots:
-            slots[0].begin()
+        if self._flushing:
+            return
+        self._flushing = True
+        try:
+            self._send_answers(self._slots)
+        finally:
+            self._flushing = False
         if not self._events & select.EPOLLIN:
             self._go_on()
+
+    def _send_answers(self, slots: deque[Slot]) -> None:
+        while slots:
+            data = slots[0].data
+            if data is not None:
+                slots.popleft()
+                self._out_bytes(data)
+            elif self.unsent_bytes > MAX_UNSENT_BYTES or not slots[0].begin():
+                return
 
     def _go_on(self) -> None:
         """Some answers are on their way: there may be room for more requests, or no more to do."""
@@ -363,6 +373,7 @@ class Connection:
                 return
             self._out.popleft()
         self._moved()
+        self.flush_slots()
         self._go_on()
         if self._stream is not None and self.on_sent is not None:
             self.on_sent()

@@ -114,7 +114,7 @@ class Methods:
             elif found is None or found.archived:
                 call.fail(JobNotFound(_LOST, job_id=job))
             else:
-                call.answer([values(found), _log_after(found, newer_than)])
+                call.answer_in_turn(lambda: [values(found), _log_after(found, newer_than)])
 
         self._watching.wait(call.slot, [job], _wait_s(timeout), ready, answer)
 

@@ -26,15 +26,17 @@ class Slot:
             self._flush()
 
     def when_first(self, call: Callable[[], None]) -> None:
-        """Call once all answers before this one were sent: what comes in pieces begins then."""
+        """Call once all answers before this one were sent: large ones and pieces are made then."""
         self._first = call
         self._flush()
 
-    def begin(self) -> None:
-        """All answers before this one were sent."""
+    def begin(self) -> bool:
+        """All answers before this one were sent; say whether that was waited for."""
         first, self._first = self._first, None
-        if first is not None:
-            first()
+        if first is None:
+            return False
+        first()
+        return True
 
     @property
     def data(self) -> bytes | None:

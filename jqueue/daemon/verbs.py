@@ -417,7 +417,7 @@ def _waited(call: Call, shape: Callable[[Any], Any]) -> Callable[[Any], None]:
         if isinstance(found, JQueueError):
             call.fail(found)
         else:
-            call.answer(shape(found))
+            call.answer_in_turn(lambda: shape(found))
 
     return answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -80,9 +81,18 @@ class Watching:
             self._reactor.call_threadsafe(lambda: self._changed(changed))
 
     def _changed(self, jobs: list[int]) -> None:
-        for job in jobs:
-            for waiter in list(self._waiters.get(job, ())):
+        waiters = self._waiters
+        self._settle_all(deque((waiter, job) for job in jobs for waiter in waiters.get(job, ())))
+
+    def _settle_all(self, changed: deque[tuple[Waiter, int]]) -> None:
+        """Settle as many as this turn has time for; the others' turn is a later one."""
+        while changed:
+            waiter, job = changed.popleft()
+            if waiter in self._waiters.get(job, ()):
                 self._settle(waiter, job)
+            if changed and self._reactor.is_long():
+                self._reactor.call_later(0, lambda: self._settle_all(changed))
+                return
 
     def _settle(self, waiter: Waiter, job: int) -> bool:
         try:

@@ -203,3 +203,42 @@ def test_a_peer_that_is_gone_before_its_requests_are_read_costs_no_turn_but_thei
     assert len(handler.asked) == 20
     # Once to be told that it is gone, once to read to the end.
     assert len(calls) <= 2
+
+
+# A thousand waits for one job of 60 MiB had its document in memory a thousand times.
+def test_answers_are_made_no_sooner_than_their_peer_takes_those_before(
+    loop, handler, connect, monkeypatch
+):
+    monkeypatch.setattr(connections, "MAX_UNSENT_BYTES", 1)
+    _, theirs = connect()
+    large, made = "x" * (1 << 20), []
+
+    def make(slot, number):
+        made.append(number)
+        slot.answer(luxi.frame(luxi.success([number, large])))
+
+    theirs.sendall(ASKED * 1000)
+    while len(handler.slots) < 1000:
+        loop.turn(timeout_s=0)
+    for number, slot in enumerate(handler.slots):
+        slot.when_first(lambda slot=slot, number=number: make(slot, number))
+    assert made == [0]
+    splitter, found = Splitter(), []
+    while len(found) < 10:
+        loop.turn(timeout_s=0)
+        found += map(jsonio.loads, splitter.feed(theirs.recv(1 << 20)))
+    assert [answer["result"][0] for answer in found] == list(range(10))
+    assert len(made) <= 12
+
+
+def test_a_thousand_small_answers_that_are_made_in_turn_are_sent(loop, handler, connect):
+    _, theirs = connect()
+    theirs.sendall(ASKED * 1000)
+    while len(handler.slots) < 1000:
+        loop.turn(timeout_s=0)
+    for slot in reversed(handler.slots):
+        slot.when_first(lambda slot=slot: slot.answer(luxi.frame(luxi.success(None))))
+    splitter, found = Splitter(), 0
+    while found < 1000:
+        loop.turn(timeout_s=0)
+        found += len(splitter.feed(theirs.recv(1 << 16)))

@@ -8,8 +8,10 @@ from unittest import mock
 import pytest
 
 from jqueue import InvalidJob, JobQueue, QueueFailed, TooLarge, connect
-from jqueue.daemon import connection, luxi, verbs
+from jqueue.daemon import connection, luxi, reactor, verbs
 from jqueue.daemon.calls import Wire
+from jqueue.daemon.reactor import Reactor
+from jqueue.daemon.watching import Watching
 from jqueue.errors import KeyConflict
 from jqueue.execution.wire import END, Splitter, frame
 from jqueue.job import jsonio, parameters
@@ -96,6 +98,32 @@ def test_a_large_submission_waits_for_no_reading_of_others(queue, wire, monkeypa
             assert wire.call("submit", {"ops": [{"OP_ID": "OP_X", "text": LARGE}]}) == 1
         finally:
             may_end.set()
+
+
+def test_many_who_wait_for_one_job_are_told_in_turns(queue, until, monkeypatch):
+    turns, told_in = [], set()
+    run_timers, answer = Reactor._run_timers, Watching._answer
+    until_waiting = until(Watching, "wait")
+    monkeypatch.setattr(reactor, "LONG_TURN_S", -1.0)
+    monkeypatch.setattr(
+        Reactor, "_run_timers", lambda loop: (turns.append(None), run_timers(loop))[1]
+    )
+    monkeypatch.setattr(
+        Watching, "_answer", lambda *given: (told_in.add(len(turns)), answer(*given))[1]
+    )
+    job = queue.submit([{"OP_ID": "OP_X"}])
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(f"{queue.path}/socket")
+        stream.settimeout(20)
+        stream.sendall(frame({"method": "wait", "args": {"id": job}}) * 20)
+        waiters = queue._owner.server.verbs.watching._waiters
+        until_waiting(lambda: len(waiters.get(job, ())) == 20)
+        queue.cancel(job)
+        splitter, answers = Splitter(), []
+        while len(answers) < 20:
+            answers += splitter.feed(stream.recv(1 << 16))
+    # A document of 60 MiB takes 60 ms for each of them.
+    assert len(told_in) == 20
 
 
 def test_a_large_submission_means_what_a_small_one_does(queue, wire):
