@@ -622,10 +622,9 @@ class CancelRaces(RuleBasedStateMachine):
 
 
 TestCancelRaces = CancelRaces.TestCase
-# The same examples in each run, so that a failure is nobody's luck: `make torture` draws others.
-TestCancelRaces.settings = settings(
-    max_examples=400, stateful_step_count=30, deadline=None, derandomize=True
-)
+# Others in each run: what is green today says something of every order.  A failure prints how to
+# repeat it, and `make torture` draws many more.
+TestCancelRaces.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.torture
