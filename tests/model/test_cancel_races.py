@@ -422,6 +422,21 @@ class CancelRaces(RuleBasedStateMachine):
             self.begin_finish(busy[pick % len(busy)])
         self.step(settle)
 
+    @rule(pick=picks, reconnects=st.booleans(), settle=st.booleans())
+    def finish_that_is_said_again(self, pick, reconnects, settle):
+        """It comes twice before its record is durable: on another connection, or by `again`."""
+        busy = [one for one in self.processes if one.channel is not None and one.execution[2]]
+        if busy:
+            process = busy[pick % len(busy)]
+            self.begin_finish(process)
+            self.runner.turn()
+            if reconnects:
+                self.disconnect(process)
+                self.greet(process)
+            else:
+                self.say_finish(process)
+        self.step(settle)
+
     @rule(pick=picks, settle=st.booleans())
     def kill_worker(self, pick, settle):
         alive = [one for one in self.processes if one.alive]
