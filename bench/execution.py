@@ -4,6 +4,7 @@ Every transition is durable: submitted, started, finished.  The limit is one app
 transition, measured beside each round, because the disk is shared and noisy.
 """
 
+import logging
 import os
 import signal
 import statistics
@@ -52,6 +53,7 @@ def hang(_op, context):
 
 def serve(path, workers):
     """Be its daemon; job files follow within a second."""
+    logging.disable(logging.WARNING)  # deaths are what is measured
     daemon.serve(path, options=Options(workers=workers), config=Config(files="behind"))
 
 
