@@ -11,6 +11,7 @@ from typing import Any
 from jqueue.daemon import luxi
 from jqueue.daemon.connection import Connection
 from jqueue.daemon.reactor import Reactor
+from jqueue.daemon.room import is_small
 from jqueue.daemon.slot import Slot
 from jqueue.errors import JQueueError, QueueFailed
 from jqueue.execution.loop import Result
@@ -37,11 +38,23 @@ class Call:
         self.slot.answer(self.encode(value))
 
     def answer_in_turn(self, make: Callable[[], Any]) -> None:
-        """Answer with a result that is made when the answers before it are sent.
+        """Answer with a result that is made when the answers before it are sent, and there is room.
 
-        Many who wait for one large job don't have it in memory once each.
+        Many who wait for one large job don't have it in memory once each: `make` is to read what
+        it shows, and holds nothing large until then.  What it raises is the answer instead.
         """
-        self.slot.when_first(lambda: self.answer(make()))
+        self.slot.when_first(partial(self._make, make))
+
+    def _make(self, make: Callable[[], Any], has_room: bool) -> bool:
+        try:
+            value = make()
+        except JQueueError as error:
+            self.fail(error)
+            return True
+        if has_room or is_small(value):
+            self.answer(value)
+            return True
+        return False
 
     def encode(self, value: Any) -> bytes:
         """Return a result as it is sent."""
@@ -70,8 +83,18 @@ class Call:
         else:
             self.answer(result.answer if shape is None else shape(result.answer))
 
+    def run_in_turn(self, work: Callable[[], Any]) -> None:
+        """Answer like `run`, when the answers before it are sent, and there is room."""
+
+        def begin(has_room: bool) -> bool:
+            if has_room:
+                self.run(work)
+            return has_room
+
+        self.slot.when_first(begin)
+
     def run(self, work: Callable[[], Any]) -> None:
-        """Answer with what `work` returns; it may take long, and runs on a reader's thread."""
+        """Answer with what `work` returns: nothing large; it runs on a reader's thread."""
         reactor = self._reactor
 
         def running() -> None:

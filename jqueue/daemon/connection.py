@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from jqueue.daemon import luxi
 from jqueue.daemon.reactor import LoopTimer, Reactor
+from jqueue.daemon.room import Room
 from jqueue.daemon.slot import Slot
 from jqueue.errors import InvalidJob, TooLarge
 from jqueue.execution.claims import Request
@@ -27,8 +28,9 @@ _log = logging.getLogger(__name__)
 
 MAX_PIPELINED: Final = 1024
 """Unanswered requests of one connection."""
-MAX_UNSENT_BYTES: Final = 4 << 20
-"""Answers that a peer has not read; above it no more of its requests are."""
+MAX_UNSENT_BYTES: Final = 256 << 10
+"""Answers that a peer has not read; above it no more of its requests are, and no answer is made.
+Small ones of 900 peers come to as much as the room for large ones."""
 PARSED_APART_BYTES: Final = 256 << 10
 """A longer request would hold the loop for more than some milliseconds."""
 STALL_S: Final = 60.0
@@ -60,6 +62,10 @@ Parsed = Callable[[luxi.Request | InvalidJob | bytes], None]
 class Handler(Protocol):
     """What serves the requests of all connections."""
 
+    @property
+    def room(self) -> Room:
+        """What bounds the answers that peers have not taken."""
+
     def handle(self, connection: Connection, request: luxi.Request, slot: Slot) -> None:
         """Answer now or later."""
 
@@ -84,12 +90,12 @@ class Connection:
     ) -> None:
         self.peer = peer
         self.unsent_bytes = 0
-        self.on_sent: Callable[[], None] | None = None
-        """Called when everything is sent: for streams, which then give more."""
+        """In memory; what is sent in part is there as a whole."""
         self.claims: set[Request] = set()
         """What was claimed over it, and is not settled."""
         self._reactor = reactor
         self._handler = handler
+        self._room = handler.room
         self._stream: socket.socket | None = stream
         self._fd = stream.fileno()
         self._splitter = Splitter()
@@ -147,7 +153,7 @@ class Connection:
             self._work()
         except TooLarge as error:
             self._refuse(str(error))
-        self._hold()
+        self._check_held()
         return True
 
     def _ended(self, stream: socket.socket) -> None:
@@ -207,10 +213,10 @@ class Connection:
         else:
             self._serve(request)
         self._work()
-        self._hold()
+        self._check_held()
         self._update_events()
 
-    def _hold(self) -> None:
+    def _check_held(self) -> None:
         if self._stream is None or self._closing:
             return
         size_bytes = self._splitter.pending_bytes + self._parsing_bytes
@@ -253,7 +259,7 @@ class Connection:
         self._update_events()
 
     def _next_slot(self) -> Slot:
-        slot = Slot(self.flush_slots)
+        slot = Slot(self.flush_slots, self._room)
         self._slots.append(slot)
         return slot
 
@@ -279,11 +285,7 @@ class Connection:
         if self._gathered:
             data = b"".join(self._gathered)
             self._gathered.clear()
-            self._out_bytes(data)
-
-    def send_bytes(self, data: bytes) -> None:
-        """Send frames, or parts of one, that are at hand."""
-        self._out_bytes(data)
+            self.send_bytes(data)
 
     def flush_slots(self) -> None:
         """Send the answers whose turn has come."""
@@ -302,9 +304,17 @@ class Connection:
             data = slots[0].data
             if data is not None:
                 slots.popleft()
-                self._out_bytes(data)
-            elif self.unsent_bytes > MAX_UNSENT_BYTES or not slots[0].begin():
+                self.send_bytes(data)
+            elif self.unsent_bytes > MAX_UNSENT_BYTES or not self._begin(slots[0]):
                 return
+
+    def _begin(self, slot: Slot) -> bool:
+        if not slot.is_made_in_turn or self._room.is_awaited_by(self):
+            return False
+        begun = slot.begin(self._room.take(self))
+        if not begun:
+            self._room.wait(self, self.flush_slots)
+        return begun
 
     def _go_on(self) -> None:
         """Some answers are on their way: there may be room for more requests, or no more to do."""
@@ -323,25 +333,30 @@ class Connection:
         else:
             self._update_events()
 
-    def _out_bytes(self, data: bytes) -> None:
+    def send_bytes(self, data: bytes) -> None:
+        """Send frames, or parts of one, that are at hand."""
         if self._stream is None:
             return
+        sent = 0
         if not self._out:
             try:
                 sent = self._stream.send(data)
             except BlockingIOError:
-                sent = 0
+                pass
             except OSError:
                 # What it had sent before is still to be read: its end is found by reading.
                 return
             if sent == len(data):
                 return
-            data = data[sent:]
         if self._stall is None:
             self._stall = self._reactor.call_later(STALL_S, self._stalled)
-        self._out.append(memoryview(data))
-        self.unsent_bytes += len(data)
+        self._out.append(memoryview(data)[sent:])
+        self._hold(len(data))
         self._update_events()
+
+    def _hold(self, size_bytes: int) -> None:
+        self.unsent_bytes += size_bytes
+        self._room.hold(size_bytes)
 
     def _stalled(self) -> None:
         named = {"pid": self.peer.pid}
@@ -366,17 +381,15 @@ class Connection:
             except OSError:
                 self.close()
                 return
-            self.unsent_bytes -= sent
             if sent < len(data):
                 self._out[0] = data[sent:]
                 self._moved()
                 return
             self._out.popleft()
+            self._hold(-memoryview(data.obj).nbytes)
         self._moved()
         self.flush_slots()
         self._go_on()
-        if self._stream is not None and self.on_sent is not None:
-            self.on_sent()
 
     def _update_events(self) -> None:
         if self._stream is None:
@@ -399,6 +412,8 @@ class Connection:
             self._stream.close()
         self._stream = None
         self._out.clear()
+        self._room.leave(self)
+        self._hold(-self.unsent_bytes)
         self._moved()
         slots, self._slots = self._slots, deque()
         for slot in slots:

@@ -106,24 +106,24 @@ class Methods:
         def ready(found: Job) -> bool:
             return values(found) != before or bool(_log_after(found, newer_than))
 
-        def answer(found: Job | JQueueError | None) -> None:
-            if isinstance(found, WaitTimeout):
-                self._unchanged(call, job, values)
-            elif isinstance(found, JQueueError):
-                call.fail(JobNotFound(_LOST) if isinstance(found, JobNotFound) else found)
-            elif found is None or found.archived:
-                call.fail(JobNotFound(_LOST, job_id=job))
+        def make(*, changed: bool) -> list[Any]:
+            try:
+                found = self._watching.job(job)
+            except JobNotFound:
+                raise JobNotFound(_LOST, job_id=job) from None
+            if found.archived:
+                raise JobNotFound(_LOST, job_id=job)
+            return [values(found), _log_after(found, newer_than) if changed else []]
+
+        def answer(found: int | JQueueError) -> None:
+            if isinstance(found, JQueueError) and not isinstance(found, WaitTimeout | JobNotFound):
+                call.fail(found)
             else:
-                call.answer_in_turn(lambda: [values(found), _log_after(found, newer_than)])
+                # What is there now; if the time is over, without a log.
+                changed = not isinstance(found, WaitTimeout)
+                call.answer_in_turn(lambda: make(changed=changed))
 
         self._watching.wait(call.slot, [job], _wait_s(timeout), ready, answer)
-
-    def _unchanged(self, call: Call, job: int, values: Callable[[Job], list[Any]]) -> None:
-        """The time is over: what is there now, and no log."""
-        try:
-            call.answer([values(self._core.job(job)), []])
-        except JQueueError:
-            call.fail(JobNotFound(_LOST, job_id=job))
 
     def _query(self, call: Call, what: Any, names: Any, form: Any) -> None:
         _check_jobs(what)
@@ -147,7 +147,7 @@ class Methods:
     def _query_jobs(self, call: Call, ids: Any, names: Any) -> None:
         wanted = _names(names)
         jobs = [] if ids is None else [_job_id(job) for job in _list(ids)]
-        call.run(lambda: job_rows(self._core.store.snapshot(), jobs, wanted))
+        call.run_in_turn(lambda: job_rows(self._core.store.snapshot(), jobs, wanted))
 
     def _query_config(self, call: Call, names: Any) -> None:
         values = {

@@ -57,15 +57,16 @@ class Stream:
         self._slot.on_drop = self._dropped
         self._slot.when_first(self._next)
 
-    def _next(self) -> None:
-        self._connection.on_sent = None
-        self._reading = True
-        self._readers.submit(self._read)
+    def _next(self, has_room: bool) -> bool:
+        if has_room:
+            self._reading = True
+            self._readers.submit(self._read)
+        return has_room
 
     def _read(self) -> None:
         """On a reader's thread: make one piece."""
         try:
-            piece = next(self._pieces, None)
+            piece = None if self._slot.dropped else next(self._pieces, None)
         except JQueueError as error:
             caught: JQueueError = error
             self._reactor.call_threadsafe(lambda: self._fail(caught))
@@ -79,18 +80,13 @@ class Stream:
 
     def _send(self, piece: bytes | None) -> None:
         self._reading = False
-        if self._slot.dropped:
-            self._close()
-        elif piece is None:
+        if self._slot.dropped or piece is None:
             self._slot.answer(b"")
             self._close()
         else:
             self._begun = True
             self._connection.send_bytes(piece)
-            if self._connection.unsent_bytes:
-                self._connection.on_sent = self._next
-            else:
-                self._next()
+            self._slot.when_first(self._next)
 
     def _fail(self, error: JQueueError) -> None:
         self._reading = False

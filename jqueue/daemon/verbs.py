@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -181,7 +181,8 @@ class Verbs:
     # Reading
 
     def do_job(self, call: Call, id: Any) -> None:
-        call.answer(luxi.job_to_wire(self.core.job(id)))
+        job = parse_job_id(id)
+        call.answer_in_turn(lambda: luxi.job_to_wire(self.core.job(job)))
 
     def do_jobs(
         self,
@@ -205,7 +206,7 @@ class Verbs:
 
     def do_wait(self, call: Call, id: Any, timeout_s: float | None = None) -> None:
         job = parse_job_id(id)
-        answer = _waited(call, luxi.job_to_wire)
+        answer = _waited(call, self._job_to_wire)
         self.watching.wait(call.slot, [job], timeout_s, lambda found: found.finalized, answer)
 
     def do_wait_idle(self, call: Call, timeout_s: float | None = None) -> None:
@@ -213,7 +214,7 @@ class Verbs:
 
     def do_wait_change(self, call: Call, id: Any, lsn: int, timeout_s: float | None = None) -> None:
         job = parse_job_id(id)
-        answer = _waited(call, luxi.job_to_wire)
+        answer = _waited(call, self._job_to_wire)
         self.watching.wait(call.slot, [job], timeout_s, lambda found: found.lsn > lsn, answer)
 
     def do_wait_any(self, call: Call, seen: list[Any], timeout_s: float | None = None) -> None:
@@ -224,9 +225,12 @@ class Verbs:
             parse_job_id(job): (_integer(lsn), list(map(_integer, logged)))
             for job, lsn, logged in seen
         }
-        answer = _waited(call, lambda found: luxi.job_to_wire(found.after(known[found.id][1])))
+        answer = _waited(call, lambda job: self._job_to_wire(job, known[job][1]))
         is_new = lambda found: found.lsn > known[found.id][0]  # noqa: E731 - as its neighbours
         self.watching.wait(call.slot, list(known), timeout_s, is_new, answer)
+
+    def _job_to_wire(self, job: int, logged: Sequence[int] = ()) -> dict[str, Any]:
+        return luxi.job_to_wire(self.watching.job(job).after(logged))
 
     def do_explain(self, call: Call, id: Any) -> None:
         call.answer(self.explain(id))
@@ -427,7 +431,7 @@ def _answer_claim(call: Call, claimed: ClaimAnswer | JQueueError) -> None:
     if isinstance(claimed, JQueueError):
         call.fail(claimed)
     else:
-        call.answer(None if claimed.document is None else claimed._asdict())
+        call.answer_in_turn(lambda: None if claimed.document is None else claimed._asdict())
 
 
 def _submissions(answers: list[Submission]) -> list[list[Any]]:

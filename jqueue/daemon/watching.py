@@ -13,7 +13,8 @@ from jqueue.job.snapshot import Job
 from jqueue.queue.reading import job_of
 from jqueue.store.protocol import Batch, Store
 
-Answer = Callable[[Job | JQueueError], None]
+Answer = Callable[[int | JQueueError], None]
+"""Is given the job's ID: whoever waits for a turn to answer doesn't hold a large document."""
 
 MAX_WATCHED: Final = 100
 """Jobs that one request can watch: each is read when the request comes."""
@@ -48,7 +49,7 @@ class Watching:
         ready: Callable[[Job], bool],
         answer: Answer,
     ) -> None:
-        """Call `answer` with the first of the jobs that is `ready`, or has ended.
+        """Call `answer` with the ID of the first of the jobs that is `ready`, or has ended.
 
         Or with WaitTimeout, or JobNotFound.
         """
@@ -71,6 +72,10 @@ class Watching:
             self._leave(waiter)
             raise
         slot.on_drop = lambda: self._leave(waiter)
+
+    def job(self, job: int) -> Job:
+        """Return what is durable of a job.  Raises JobNotFound."""
+        return job_of(self._store.find(job), job)
 
     def _look(self, batch: Batch) -> None:
         waiters = self._waiters
@@ -96,16 +101,16 @@ class Watching:
 
     def _settle(self, waiter: Waiter, job: int) -> bool:
         try:
-            found = job_of(self._store.find(job), job)
+            found = self.job(job)
         except JobNotFound as error:
             self._answer(waiter, error)
             return True
         if not (waiter.ready(found) or found.finalized):
             return False
-        self._answer(waiter, found)
+        self._answer(waiter, job)
         return True
 
-    def _answer(self, waiter: Waiter, found: Job | JQueueError) -> None:
+    def _answer(self, waiter: Waiter, found: int | JQueueError) -> None:
         self._leave(waiter)
         waiter.answer(found)
 

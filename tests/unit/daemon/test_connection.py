@@ -8,6 +8,7 @@ from jqueue.daemon import connection as connections
 from jqueue.daemon import luxi, reactor
 from jqueue.daemon.connection import Connection, Peer
 from jqueue.daemon.reactor import Reactor
+from jqueue.daemon.room import Room
 from jqueue.execution.wire import END, HELLO, Splitter, frame
 from jqueue.job import jsonio
 from jqueue.store.memory import MemoryStore
@@ -20,6 +21,7 @@ class Handler:
 
     def __init__(self, loop):
         self.loop = loop
+        self.room = Room(loop)
         self.asked, self.slots, self.heard, self.gone = [], [], [], []
         self.on_request = lambda _connection: None
 
@@ -216,12 +218,13 @@ def test_answers_are_made_no_sooner_than_their_peer_takes_those_before(
     def make(slot, number):
         made.append(number)
         slot.answer(luxi.frame(luxi.success([number, large])))
+        return True
 
     theirs.sendall(ASKED * 1000)
     while len(handler.slots) < 1000:
         loop.turn(timeout_s=0)
     for number, slot in enumerate(handler.slots):
-        slot.when_first(lambda slot=slot, number=number: make(slot, number))
+        slot.when_first(lambda _, slot=slot, number=number: make(slot, number))
     assert made == [0]
     splitter, found = Splitter(), []
     while len(found) < 10:
@@ -236,8 +239,13 @@ def test_a_thousand_small_answers_that_are_made_in_turn_are_sent(loop, handler, 
     theirs.sendall(ASKED * 1000)
     while len(handler.slots) < 1000:
         loop.turn(timeout_s=0)
+
+    def make(slot):
+        slot.answer(luxi.frame(luxi.success(None)))
+        return True
+
     for slot in reversed(handler.slots):
-        slot.when_first(lambda slot=slot: slot.answer(luxi.frame(luxi.success(None))))
+        slot.when_first(lambda _, slot=slot: make(slot))
     splitter, found = Splitter(), 0
     while found < 1000:
         loop.turn(timeout_s=0)
