@@ -129,7 +129,7 @@ class Connection:
     def _gone(self) -> None:
         """The peer has closed while nothing was read of it."""
         if self._closing or self._is_crowded:
-            self.close()
+            self._lost()
         else:
             # What is here of it is dealt with first; until then the kernel would say it for ever.
             self._reactor.unwatch(self._fd)
@@ -363,6 +363,12 @@ class Connection:
         _log.warning("process %d takes no answer for %g s", self.peer.pid, STALL_S, extra=named)
         self.close()
 
+    def _lost(self) -> None:
+        """The peer takes nothing any more: what a worker had sent before is dealt with first."""
+        if self._port is not None:
+            self.read_out()
+        self.close()
+
     def _moved(self) -> None:
         """The peer has taken something: it has as long again for the rest."""
         if self._stall is not None:
@@ -379,7 +385,7 @@ class Connection:
             except BlockingIOError:
                 return
             except OSError:
-                self.close()
+                self._lost()
                 return
             if sent < len(data):
                 self._out[0] = data[sent:]

@@ -258,6 +258,8 @@ class Port:
                 now=runner.clock.now_ns(),
                 ok=False,
                 result=encode_error(f"its result can't be kept: {error}"),
+                # It was carried out; another attempt would make no smaller one.
+                is_final=True,
             )
             done = partial(self._finish_done, execution, following, failed=True)
             runner.loop.begin(failure, done)

@@ -52,6 +52,7 @@ def finish(  # noqa: PLR0913  # a result has these independent parts
     children: Iterable[Iterable[AnyOp]] | None = None,
     on_refusal: OnRefusal = "report",
     retry_delay_s: float | None = None,
+    is_final: bool = False,
     max_live_jobs: int = MAX_LIVE_JOBS,
     check: Check | None = None,
 ) -> Decide:
@@ -59,7 +60,7 @@ def finish(  # noqa: PLR0913  # a result has these independent parts
 
     With `children` the result becomes `{"jobs": [[true, id] or [false, why], …], **result}`; with
     `on_refusal="error"` one refused entry means no child and a failed opcode.  A failed opcode with
-    retries left is queued again, after a backoff or `retry_delay_s`.
+    retries left is queued again, after a backoff or `retry_delay_s`; not if that `is_final`.
 
     The same finish again is answered, not repeated: the token stays in the opcode.  Raises Refused
     if the opcode is canceling or canceled, or does not run under `token`; InvalidJob now if the
@@ -75,7 +76,7 @@ def finish(  # noqa: PLR0913  # a result has these independent parts
         end = _End(bool(ok), result)
         if entries is not None:
             end = _with_children(layer, document, op_index, entries, terms, on_refusal, result)
-        changes, status = _ending(document, op_index, end, now, retry_delay_s)
+        changes, status = _ending(document, op_index, end, now, retry_delay_s, is_final=is_final)
         # The children come first: one that depends on its parent must be there when that ends.
         return reply(
             [*end.changes, *changes],
@@ -159,7 +160,13 @@ def _with_children(
 
 
 def _ending(
-    document: Document, op_index: int, end: _End, now: int, retry_delay_s: float | None
+    document: Document,
+    op_index: int,
+    end: _End,
+    now: int,
+    retry_delay_s: float | None,
+    *,
+    is_final: bool,
 ) -> tuple[list[Change], str]:
     job, op = document["id"], document["ops"][op_index]
     if end.ok:
@@ -167,7 +174,7 @@ def _ending(
         return as_changes(job, updates), JobStatus.SUCCESS.value
     failures = op.get("attempts", 1) - op.get("interruptions", 0)
     retries = _retries(op)
-    if failures > retries:
+    if is_final or failures > retries:
         updates = finish_updates(document, op_index, JobStatus.ERROR, end.result, now)
         return as_changes(job, updates), JobStatus.ERROR.value
     delay_s = max(retry_delay_s or 0.0, 0.0)

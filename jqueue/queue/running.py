@@ -35,6 +35,9 @@ from jqueue.store.protocol import Decide, JobAt, OpIs, live_document
 MAX_LOG_BYTES: Final = 16 << 20
 """Of one job; and a batch of entries more: with input and results it has to fit a record."""
 LOG_FULL: Final = "full"
+LEFT_OUT: Final = "what comes after is left out"
+"""The last entry of a log that is at its end is of this type and says this: a unit may have entries
+of the same type."""
 STARTABLE = (JobStatus.QUEUED, JobStatus.WAITING)
 EXECUTING = (JobStatus.RUNNING, JobStatus.CANCELING)
 
@@ -159,11 +162,11 @@ def log(
 def _within_bound(document: Document, entries: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
     """Return the entries, or in their place what says that no more are kept, once."""
     logs = [Log.of(op.get("log")) for op in document["ops"]]
-    if any(one and one[-1][2] == LOG_FULL for one in logs):
+    if any(one and one[-1][2] == LOG_FULL and LEFT_OUT in str(one[-1][3]) for one in logs):
         return []
     if not entries or sum(one.size_bytes for one in logs) <= MAX_LOG_BYTES:
         return entries
-    text = f"the job's log has {MAX_LOG_BYTES} bytes: what comes after is left out"
+    text = f"the job's log has {MAX_LOG_BYTES} bytes: {LEFT_OUT}"
     return [[entries[0][0], LOG_FULL, text]]
 
 
@@ -175,7 +178,7 @@ def end_log(job: int, op_index: int, token: int, *, now: int, why: str) -> Decid
 
     def decide(layer: Layer) -> Reply:
         document = executing(layer, job, op_index, token)
-        entry = [timestamp(now), LOG_FULL, f"what comes after is left out: {why}"]
+        entry = [timestamp(now), LOG_FULL, f"{LEFT_OUT}: {why}"]
         numbered = number_entries(document, _within_bound(document, [entry]))
         if not numbered:
             raise Answered

@@ -24,8 +24,8 @@ from jqueue.store.protocol import Transaction
 MAX_DOCUMENT_BYTES: Final = 48 << 20
 UNCHECKED_BYTES: Final = 4 << 20
 """So much is added to a job between two looks at its document."""
-SMALL_BYTES: Final = 1 << 10
-"""Values up to this size pass: a start, a short result or error; 10,000 of them have room."""
+SMALL_BYTES: Final = 512
+"""Values up to this size pass: a start, progress, a short result or error, of 10,000 opcodes."""
 
 
 class Growth:

@@ -250,3 +250,27 @@ def test_a_thousand_small_answers_that_are_made_in_turn_are_sent(loop, handler, 
     while found < 1000:
         loop.turn(timeout_s=0)
         found += len(splitter.feed(theirs.recv(1 << 16)))
+
+
+# A finish that a worker had sent before it died was not heard: its opcode ran again.
+@pytest.mark.parametrize("owed_bytes", [1 << 20, 6 << 20])
+@pytest.mark.parametrize("read_before", [True, False])
+def test_last_words_of_a_worker_that_did_not_take_its_own_are_heard(
+    loop, handler, connect, monkeypatch, owed_bytes, read_before
+):
+    connection, theirs = connect()
+    theirs.sendall(frame({"method": HELLO, "args": [{}]}))
+    loop.turn(5)
+    # It is owed more than its buffer takes, and its words are more than one turn has time for.
+    connection.send(["submitted", 1, "y" * owed_bytes])
+    loop.settle()
+    assert connection.unsent_bytes
+    monkeypatch.setattr(loop, "is_long", lambda: True)
+    words = [["log", 1, at, [], False] for at in range(3)] + [["finish", 1]]
+    theirs.sendall(b"".join(map(frame, words)))
+    if read_before:
+        loop.turn(0)
+    theirs.close()
+    while handler.heard[-1:] != ["closed"]:
+        loop.turn(5)
+    assert handler.heard == [*words, "closed"]

@@ -134,6 +134,15 @@ def test_log_serials_count_across_the_opcodes_of_a_job():
     assert queue.ask(log(1, 1, second, [])) == 3
 
 
+# What a unit calls full was once taken for the end of the log.
+def test_entries_of_any_type_are_followed_by_others():
+    queue, token = one_running()
+    for kind in ("full", "interrupted", "retry", "message"):
+        queue.ask(log(1, 0, token, [[NOON_STAMP, kind, "the disk is"]]))
+    kept = op_of(queue, 1)["log"]
+    assert [entry[2] for entry in kept] == ["full", "interrupted", "retry", "message"]
+
+
 # A document that fits no record can't change any more: its job ran for ever.
 def test_log_of_a_job_is_bounded_and_says_so_once(monkeypatch):
     monkeypatch.setattr(running, "MAX_LOG_BYTES", 1000)
