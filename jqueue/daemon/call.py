@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from jqueue.daemon import luxi
+from jqueue.daemon.answer_room import is_small
 from jqueue.daemon.connection import Connection
 from jqueue.daemon.reactor import Reactor
-from jqueue.daemon.room import is_small
 from jqueue.daemon.slot import Slot
 from jqueue.errors import JQueueError, QueueFailed
 from jqueue.execution.loop import Result

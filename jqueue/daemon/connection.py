@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 from jqueue.daemon import luxi
+from jqueue.daemon.answer_room import AnswerRoom
 from jqueue.daemon.reactor import LoopTimer, Reactor
-from jqueue.daemon.room import Room
 from jqueue.daemon.slot import Slot
 from jqueue.errors import InvalidJob, TooLarge
 from jqueue.execution.claims import Request
@@ -63,7 +63,7 @@ class Handler(Protocol):
     """What serves the requests of all connections."""
 
     @property
-    def room(self) -> Room:
+    def room(self) -> AnswerRoom:
         """What bounds the answers that peers have not taken."""
 
     def handle(self, connection: Connection, request: luxi.Request, slot: Slot) -> None:

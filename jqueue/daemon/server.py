@@ -20,9 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from jqueue.daemon import luxi
+from jqueue.daemon.answer_room import AnswerRoom
 from jqueue.daemon.connection import Connection, Parsed, Peer, Port
 from jqueue.daemon.reactor import Reactor
-from jqueue.daemon.room import Room
 from jqueue.daemon.slot import Slot
 from jqueue.daemon.verbs import Verbs
 from jqueue.errors import InvalidJob, QueueFailed, TooLarge
@@ -56,7 +56,7 @@ class Server:
 
     def __init__(self, reactor: Reactor, runner: Runner, verbs: Verbs, queue_fd: int) -> None:
         self.verbs = verbs
-        self.room = Room(reactor)
+        self.room = AnswerRoom(reactor)
         self._reactor = reactor
         self._runner = runner
         self._queue_fd = queue_fd

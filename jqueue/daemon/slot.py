@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jqueue.daemon import room
-from jqueue.daemon.room import Room
+from jqueue.daemon import answer_room
+from jqueue.daemon.answer_room import AnswerRoom
 
 Make = Callable[[bool], bool]
 """Begins to make an answer, or a piece of it, if there is room or it is small; says whether."""
@@ -16,7 +16,7 @@ class Slot:
 
     __slots__ = ("_counted", "_data", "_flush", "_make", "_room", "dropped", "on_drop")
 
-    def __init__(self, flush: Callable[[], None], room: Room) -> None:
+    def __init__(self, flush: Callable[[], None], room: AnswerRoom) -> None:
         self._flush = flush
         self._room = room
         self._data: bytes | None = None
@@ -52,7 +52,7 @@ class Slot:
         assert make is not None
         if has_room:
             # How large it is becomes known when it is there.
-            self._room.hold(room.LARGEST_BYTES)
+            self._room.hold(answer_room.LARGEST_BYTES)
             self._counted = True
         if make(has_room):
             return True
@@ -62,7 +62,7 @@ class Slot:
     def _made(self) -> None:
         if self._counted:
             self._counted = False
-            self._room.hold(-room.LARGEST_BYTES)
+            self._room.hold(-answer_room.LARGEST_BYTES)
 
     @property
     def is_made_in_turn(self) -> bool:

@@ -6,9 +6,9 @@ import pytest
 
 from jqueue.daemon import connection as connections
 from jqueue.daemon import luxi, reactor
+from jqueue.daemon.answer_room import AnswerRoom
 from jqueue.daemon.connection import Connection, Peer
 from jqueue.daemon.reactor import Reactor
-from jqueue.daemon.room import Room
 from jqueue.execution.wire import END, HELLO, Splitter, frame
 from jqueue.job import jsonio
 from jqueue.store.memory import MemoryStore
@@ -21,7 +21,7 @@ class Handler:
 
     def __init__(self, loop):
         self.loop = loop
-        self.room = Room(loop)
+        self.room = AnswerRoom(loop)
         self.asked, self.slots, self.heard, self.gone = [], [], [], []
         self.on_request = lambda _connection: None
 

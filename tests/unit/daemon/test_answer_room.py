@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jqueue import JobQueue
-from jqueue.daemon import connection, room, server
+from jqueue.daemon import answer_room, connection, server
+from jqueue.daemon.answer_room import AnswerRoom, is_small
 from jqueue.daemon.connection import Connection
 from jqueue.daemon.reactor import Reactor
-from jqueue.daemon.room import Room, is_small
 from jqueue.daemon.watching import Watching
 from jqueue.execution.wire import frame
 from jqueue.job import jsonio
@@ -43,8 +43,8 @@ SMALL = [
 @pytest.fixture
 def small_room(monkeypatch):
     """For four of the large answers, or three that are being made."""
-    monkeypatch.setattr(room, "MAX_BYTES", 6 * MIB)
-    monkeypatch.setattr(room, "LARGEST_BYTES", 2 * MIB)
+    monkeypatch.setattr(answer_room, "MAX_BYTES", 6 * MIB)
+    monkeypatch.setattr(answer_room, "LARGEST_BYTES", 2 * MIB)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def held(queue, monkeypatch):
 def until_waiting(queue, until):
     """Returns once so many wait for room."""
     waiting = queue._owner.server.room._waiting
-    come, gone = until(Room, "wait"), until(Room, "leave")
+    come, gone = until(AnswerRoom, "wait"), until(AnswerRoom, "leave")
 
     def wait(count):
         (come if len(waiting) < count else gone)(lambda: len(waiting) == count)
@@ -192,7 +192,7 @@ def loop():
 
 @pytest.mark.usefixtures("small_room")
 def test_those_who_wait_have_their_turn_in_the_order_of_coming_and_one_by_one(loop):
-    common, told = Room(loop), []
+    common, told = AnswerRoom(loop), []
 
     def take(name):
         told.append(name)
@@ -230,7 +230,7 @@ def test_those_who_wait_have_their_turn_in_the_order_of_coming_and_one_by_one(lo
 )
 def test_what_is_small_is_told_without_writing_it(value):
     size_bytes = len(jsonio.dumps(value))
-    with mock.patch.object(room, "SMALL_BYTES", 300):
+    with mock.patch.object(answer_room, "SMALL_BYTES", 300):
         if is_small(value):
             # A character may be six bytes, a number twenty.
             assert size_bytes <= 30 * 300
@@ -240,4 +240,4 @@ def test_what_is_small_is_told_without_writing_it(value):
 
 def test_a_log_is_as_long_as_its_entries():
     assert is_small({"log": Log([[0, "message", "x"]])})
-    assert not is_small({"log": Log([[0, "message", "x" * room.SMALL_BYTES]])})
+    assert not is_small({"log": Log([[0, "message", "x" * answer_room.SMALL_BYTES]])})

@@ -22,7 +22,7 @@ SMALL_BYTES: Final = 64 << 10
 """An answer up to here is made even if there is no room."""
 
 
-class Room:
+class AnswerRoom:
     """Counts what is held, and calls those who wait.  In the loop's thread."""
 
     def __init__(self, reactor: Reactor) -> None:
