@@ -22,10 +22,13 @@ from jqueue.store.processes import Identity
 
 _log = logging.getLogger(__name__)
 
+MAX_LOAD_S: Final = 3600.0
+"""The limit for loading units doubles at most to this, unless it is set to more."""
 EXPECT_S: Final = 1.0
 """A worker that lost its owner is told at once when another listens."""
 MAX_RESPAWN_S: Final = 10.0
-"""A worker that dies before its hello is replaced later and later, up to this."""
+"""A worker that is lost before its hello is replaced later and later, up to this."""
+MIN_RESPAWN_S: Final = 0.2
 
 
 class Crew:
@@ -44,7 +47,8 @@ class Crew:
         self.gone: Callable[[Worker], None] = lambda _worker: None
         """Called when nothing is left of a worker; set by `Runner`."""
         self._launch = launch
-        self._failed_launches = 0
+        self._load_limit_s = options.load_limit_s
+        self._delay_s = MIN_RESPAWN_S
         self.launch_failure: str | None = None
         """Why the worker that was launched last was lost before its hello."""
         self._respawn: Timer | None = None
@@ -64,9 +68,14 @@ class Crew:
             self.workers.add(worker)
             self.watch_process(worker)
             if not worker.thread:
-                limit_s = self.options.load_limit_s
-                why = f"it was still loading its units after {limit_s:g} s"
-                worker.silence = self.loop.call_later(limit_s, partial(self.condemn, worker, why))
+                limit_s = self._load_limit_s
+                give_up = partial(self._give_up, worker, limit_s)
+                worker.silence = self.loop.call_later(limit_s, give_up)
+
+    def _give_up(self, worker: Worker, limit_s: float) -> None:
+        """It has loaded for so long; whoever is launched next has twice the time."""
+        self._load_limit_s = max(self._load_limit_s, min(2 * limit_s, MAX_LOAD_S))
+        self.condemn(worker, f"it was still loading its units after {limit_s:g} s")
 
     def expect(self, workers: int) -> None:
         """So many workers of the owner before live: they get a moment to come, before others do."""
@@ -120,11 +129,13 @@ class Crew:
         _log.log(level, "worker %s: %s", worker.name, why, extra=named)
         lock = busy.lock if busy is not None else worker.lock
         target = None if worker.thread else worker.identity
-        worker.burial = Burial(
-            self.loop, self.queue_fd, target, lock, lambda: self._buried(worker), grace_s=grace_s
-        )
         if not (worker.greeted or worker.adopted or self.stopping):
             self._delay_launches(worker)
+        burial = Burial(
+            self.loop, self.queue_fd, target, lock, lambda: self._buried(worker), grace_s=grace_s
+        )
+        # It may be buried by now.
+        worker.burial = None if worker.gone else burial
         # At once: another loads its units meanwhile.  Nothing is free by that: what the opcode
         # holds is held by the record of its start, until that of its judgement is durable.
         self.launch_missing()
@@ -147,16 +158,15 @@ class Crew:
         self.launch_missing()
 
     def _delay_launches(self, worker: Worker) -> None:
-        self._failed_launches += 1
         self.launch_failure = f"{worker.name}: {worker.condemned}"
-        delay_s = min(0.1 * 2.0**self._failed_launches, MAX_RESPAWN_S)
-        text = "a worker was lost before its hello (%s); the next is launched in %.1f s"
-        _log.warning(text, self.launch_failure, delay_s)
+        text = "a worker was lost before its hello (%s); the next is launched within %.1f s"
+        _log.warning(text, self.launch_failure, self._delay_s)
         if self._respawn is None:
-            self._respawn = self.loop.call_later(delay_s, self._respawned)
+            self._respawn = self.loop.call_later(self._delay_s, self._respawned)
 
     def _respawned(self) -> None:
         self._respawn = None
+        self._delay_s = min(2 * self._delay_s, MAX_RESPAWN_S)
         self.launch_missing()
 
     def lost(self, worker: Worker, channel: Channel) -> None:
@@ -180,8 +190,9 @@ class Crew:
         self.condemn(worker, "it was told to end", grace_s=self.options.kill_grace_s)
 
     def proved(self) -> None:
-        """A worker is at work: launching works."""
-        self._failed_launches = 0
+        """A worker that was launched has loaded its units and said hello: launching works."""
+        self._load_limit_s = self.options.load_limit_s
+        self._delay_s = MIN_RESPAWN_S
         self.launch_failure = None
 
     def end_all(self, why: str) -> None:

@@ -341,9 +341,10 @@ def greet(runner: Runner, channel: Channel, hello: Any, peer_pid: int) -> Port |
     if worker is None or thread != worker.thread:
         worker = _adopt(runner, identity, execution)
     port = Port(runner, worker, channel)
-    if not worker.greeted and not worker.adopted:
+    if not (worker.greeted or worker.adopted or worker.condemned):
         # It has loaded its units just now: they may be others than those of workers before.
         runner.dispatcher.release_declined()
+        runner.crew.proved()
     worker.channel, worker.greeted = channel, True
     if worker.answered == execution[2]:
         # The answer was lost.

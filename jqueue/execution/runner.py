@@ -302,7 +302,6 @@ class Runner:
     def ready(self, worker: Worker, lock: Lock) -> None:
         """The worker is idle, and holds this livelock for its next execution."""
         worker.execution = None
-        self.crew.proved()
         if self._is_needless(worker):
             worker.lock = lock
             self.crew.dismiss(worker)
@@ -340,8 +339,8 @@ class Runner:
             return
         worker.execution, worker.following = worker.following, None
         if worker.execution is not None or worker in self._idle:
-            self.crew.proved()
-        elif worker.spent == lock:
+            return
+        if worker.spent == lock:
             self.crew.dismiss(worker)
         elif worker.usable:
             self.ready(worker, lock)

@@ -11,8 +11,8 @@ from jqueue.queue.answer import Answered, answer_of
 class HandTimer:
     """Fires when the test calls it, unless it was called off."""
 
-    def __init__(self, call):
-        self.call = call
+    def __init__(self, delay_s, call):
+        self.delay_s, self.call = delay_s, call
 
     def __call__(self):
         if self.call is not None:
@@ -61,7 +61,7 @@ class HandLoop:
         return Result(answer_of(committed), committed.lsn)
 
     def call_later(self, delay_s, call):
-        self.later.append(HandTimer(call))
+        self.later.append(HandTimer(delay_s, call))
         return self.later[-1]
 
     def call_threadsafe(self, call):

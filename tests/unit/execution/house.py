@@ -37,13 +37,22 @@ class House:
 
     def __init__(self, path):
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        # A process to be signaled in a worker's stead; the test holds its livelocks and speaks.
-        self.process = subprocess.Popen(["sleep", "600"], start_new_session=True)
-        self.me = processes.Identity.of(self.process.pid)
+        self.start_process()
         self.store = MemoryStore()
         self.held = []
         self.open()
         self.runner.crew.launch_missing()
+
+    def start_process(self):
+        """Start what is signaled in a worker's stead; the test holds its livelocks and speaks."""
+        self.process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        self.me = processes.Identity.of(self.process.pid)
+
+    def replace_process(self):
+        """What is launched next is another process; this one is dead."""
+        self.process.kill()
+        self.process.wait()
+        self.start_process()
 
     def open(self):
         self.loop = HandLoop(self.store)

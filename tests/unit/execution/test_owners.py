@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from jqueue.errors import DiskFull
+from jqueue.execution.executions import Worker
 from jqueue.execution.recovery import recover
 from jqueue.queue.answer import ask
 from jqueue.queue.operating import cancel
@@ -131,6 +132,64 @@ def test_worker_that_says_hello_in_time_has_no_limit_any_more(house):
     house.hello(house.lock())
     limit()
     assert [worker.condemned for worker in house.runner.crew.workers] == [None]
+
+
+# All loaded at once, on few processors, and all were killed at the same limit, for ever.
+def test_limit_for_loading_units_doubles_until_a_worker_has_loaded_them(house):
+    crew, later = house.runner.crew, house.loop.later
+    house.hello(house.lock())
+    later.clear()
+    crew.options.workers, crew._launch = 4, lambda: Worker(None)
+    crew.launch_missing()
+    waves = []
+    for _ in range(8):
+        limits = later.copy()
+        later.clear()
+        waves.append([limit.delay_s for limit in limits])
+        for limit in limits:
+            limit()
+        # A worker that has loaded them long ago says nothing of those that load them now.
+        job = house.submit()
+        house.say(*finish(house.channel.take()[0][3], following=house.lock()))
+        assert house.op(job)["status"] == "success"
+        later.pop(0)()
+    assert waves == [[limit] * 3 for limit in (60, 120, 240, 480, 960, 1920, 3600, 3600)]
+
+
+def test_limit_for_loading_units_is_as_set_again_once_a_worker_has_loaded_them(house):
+    crew, later = house.runner.crew, house.loop.later
+    later.pop()()
+    house.replace_process()
+    later.pop()()
+    assert later.pop().delay_s == 120
+    house.hello(house.lock())
+    crew.options.workers, crew._launch = 2, lambda: Worker(None)
+    crew.launch_missing()
+    assert later.pop().delay_s == 60
+
+
+# Its successor was launched before the delay was set, every other time.
+def test_worker_that_dies_while_it_loads_is_replaced_later_and_later(house):
+    house.hello(house.lock())
+    house.loop.later.clear()
+    crew = house.runner.crew
+    crew.options.workers, crew._launch = 2, lambda: Worker(None)
+    crew.launch_missing()
+    delays = []
+    # 2.0 ** 1024 is no float: the count of failures was an exponent.
+    for _ in range(1100):
+        [worker] = [one for one in crew.workers if not one.greeted]
+        crew.condemn(worker, "it has died")
+        # Nothing is left of it.
+        assert worker.gone
+        assert worker.burial is None
+        assert len(crew.workers) == 1
+        respawn = house.loop.later.pop()
+        house.loop.later.clear()
+        delays.append(respawn.delay_s)
+        respawn()
+    assert delays[:8] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
+    assert delays[-1] == 10
 
 
 def test_silent_worker_is_condemned_and_killed(house):
