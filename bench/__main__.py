@@ -18,15 +18,13 @@ from pathlib import Path
 from bench.archive import archive
 from bench.execution import execution
 from bench.lifecycle import lifecycle, many
-from bench.peers import Bare, Sqlite, SqliteGroup
+from bench.peers import PAYLOAD, RECORD, Bare, Sqlite, SqliteGroup
 from bench.socket import sockets
 from bench.timing import per_second
 from jqueue.queue.clock import SystemClock
 from jqueue.queue.core import QueueCore
 from jqueue.store.directory import DirectoryStore
 
-PAYLOAD = {"OP_ID": "OP_TEST_DELAY", "duration": 0, "payload": "x" * 300}
-RECORD = b"x" * 700
 ROUNDS = 5
 SUBMITS = 400
 PENDING = 100_000

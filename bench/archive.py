@@ -19,6 +19,7 @@ import orjson
 
 from archive_tools.contents import Contents, State
 from archive_tools.importing import import_queue
+from bench.peers import PAYLOAD
 from jqueue.job.document import new_document, timestamp, with_job, with_op
 from jqueue.job.ids import ARCHIVE_DIVISOR, archive_dir, job_file_name
 from jqueue.store.offline import OfflineQueue
@@ -27,7 +28,6 @@ from jqueue.store.packing import Packer
 from jqueue.store.realdisk import PRIVATE_FILE, RealDisk
 
 JOBS = 100_000
-PAYLOAD = {"OP_ID": "OP_TEST_DELAY", "duration": 0, "payload": "x" * 300}
 FIRST_S = 1_700_000_000
 TOOL = [sys.executable, "-c", "from archive_tools.cli import main; main()"]
 LOOKUPS = 2000

@@ -9,7 +9,7 @@ import time
 
 import orjson
 
-from bench.peers import Bare, Sqlite, SqliteLine
+from bench.peers import PAYLOAD, RECORD, Bare, Sqlite, SqliteLine
 from bench.timing import per_second
 from jqueue import JobQueue
 
@@ -17,8 +17,6 @@ CYCLES = 300
 WARM = 20
 ROUNDS = 3
 MANY = 10_000
-PAYLOAD = {"OP_ID": "OP_TEST_DELAY", "duration": 0, "payload": "x" * 300}
-RECORD = b"x" * 700
 
 
 class Ours:

@@ -5,6 +5,10 @@ import queue
 import sqlite3
 import threading
 
+PAYLOAD = {"OP_ID": "OP_TEST_DELAY", "duration": 0, "payload": "x" * 300}
+"""What everybody submits."""
+RECORD = b"x" * 700
+"""As many bytes as its document has."""
 SCHEMA = "CREATE TABLE job (id INTEGER PRIMARY KEY, status TEXT, document BLOB)"
 INSERT = "INSERT INTO job (status, document) VALUES ('queued', ?)"
 

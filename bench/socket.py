@@ -17,10 +17,10 @@ import threading
 import time
 
 from bench.execution import SERVE, limit, quantiles
+from bench.peers import PAYLOAD
 from jqueue import connect
 from jqueue.job.query import GANETI
 
-PAYLOAD = {"OP_ID": "OP_TEST_DELAY", "duration": 0, "payload": "x" * 300}
 SUBMITS = 2000
 CLIENTS = (1, 4, 16)
 BATCH = 1000

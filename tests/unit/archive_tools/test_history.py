@@ -218,17 +218,23 @@ def test_journal_follow_shows_a_torn_tail(path):
     assert shown.size == 10
 
 
+def damage_second(store):
+    """Damage the record of tx-2; returns its segment and where."""
+    segment = store.disk.path / segment_path(1)
+    at = segment.read_bytes().index(b'"tx":"tx-2"')
+    with segment.open("r+b") as file:
+        file.seek(at)
+        file.write(b"!")
+    return segment, at
+
+
 @pytest.mark.damages
 def test_journal_follow_beside_an_owner_shows_damage_as_soon_as_a_later_record_claims_it(tmp_path):
     """It was shown only when the next segment was begun."""
     store = DirectoryStore.open(tmp_path / "queue")
     for job in (1, 2):
         store.commit(Transaction(f"tx-{job}", tuple(submit(job))))
-    segment = store.disk.path / segment_path(1)
-    at = segment.read_bytes().index(b'"tx":"tx-2"')
-    with segment.open("r+b") as file:
-        file.seek(at)
-        file.write(b"!")
+    segment, at = damage_second(store)
     followed = follow(store.disk)
     assert next(followed).what.first_lsn == 1
     store.ledger.mark()  # it claims both
@@ -246,11 +252,7 @@ def test_journal_follow_in_process_mode_shows_damage_that_records_were_written_b
     store = DirectoryStore.open(tmp_path / "queue", durability="process")
     for job in (1, 2, 3):
         store.commit(Transaction(f"tx-{job}", tuple(submit(job))))
-    segment = store.disk.path / segment_path(1)
-    at = segment.read_bytes().index(b'"tx":"tx-2"')
-    with segment.open("r+b") as file:
-        file.seek(at)
-        file.write(b"!")
+    segment, at = damage_second(store)
     followed = follow(store.disk)
     assert next(followed).what.first_lsn == 1
     assert next(followed).what.lsn == 1

@@ -122,6 +122,19 @@ class House:
         assert start[:3] == ["start", job, 0]
         return job, start[3]
 
+    def fail_next(self, *errors):
+        """What is begun next meets these errors, one each; returns those that are left."""
+        begin, left = self.loop.begin, list(errors)
+
+        def begin_failing(decide, then):
+            if left:
+                self.loop.begun.append((None, then, left.pop(0)))
+            else:
+                begin(decide, then)
+
+        self.loop.begin = begin_failing
+        return left
+
     def free(self, held):
         livelock.release(self.fd, held)
         self.held.remove(held)

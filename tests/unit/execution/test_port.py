@@ -58,30 +58,14 @@ def test_result_that_no_record_holds_fails_the_opcode_and_is_not_tried_again(hou
     house.hello(house.lock())
     job = house.submit(retries=2)
     [start] = house.channel.take()
-    begin, failing = house.loop.begin, [TooLarge("this")]
-
-    def begin_failing(decide, then):
-        if failing:
-            house.loop.begun.append((None, then, failing.pop()))
-        else:
-            begin(decide, then)
-
-    house.loop.begin = begin_failing
+    house.fail_next(TooLarge("this"))
     assert house.say(*finish(start[3], result=1)) == [["ok", start[3]]]
     assert (house.op(job)["status"], house.op(job)["attempts"]) == ("error", 1)
 
 
 def test_finish_that_no_record_holds_is_an_error_and_else_asked_for_again(house):
     job, token = house.running()
-    begin, failing = house.loop.begin, [TooLarge("this"), TooLarge("and the error")]
-
-    def begin_failing(decide, then):
-        if failing:
-            house.loop.begun.append((None, then, failing.pop()))
-        else:
-            begin(decide, then)
-
-    house.loop.begin = begin_failing
+    failing = house.fail_next(TooLarge("this"), TooLarge("and the error"))
     assert house.say(*finish(token, result=1)) == []
     house.loop.later.pop()()
     assert house.channel.take() == [["again", token]]
