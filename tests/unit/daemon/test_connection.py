@@ -250,6 +250,7 @@ def test_a_thousand_small_answers_that_are_made_in_turn_are_sent(loop, handler, 
     while found < 1000:
         loop.turn(timeout_s=0)
         found += len(splitter.feed(theirs.recv(1 << 16)))
+    assert found == 1000
 
 
 # A finish that a worker had sent before it died was not heard: its opcode ran again.
