@@ -97,14 +97,9 @@ class Execution:
 
     @property
     def makes_room(self) -> bool:
-        """Whether its finish is begun, and what its worker does next follows in the journal."""
+        """Whether its end is begun, and what its worker does next is begun in the same record."""
         worker = self.worker
-        return (
-            worker is not None
-            and worker.execution is self
-            and worker.condemned is None
-            and (worker.lock is not None or worker.following is not None)
-        )
+        return worker is not None and worker.execution is self and worker.following is not None
 
     def stop_timers(self) -> None:
         """Call off its timeout, and the limit of its silence."""
@@ -123,14 +118,12 @@ class Worker:
     process: subprocess.Popen[bytes] | None = None
     pidfd: int = -1
     lock: Lock | None = None
-    """The livelock of its next execution, while it is idle, or about to be."""
+    """The livelock of its next execution, while it is idle."""
     execution: Execution | None = None
     following: Execution | None = None
-    """What it is given together with the answer to the finish of `execution`."""
+    """What begins in the record that ends `execution`, until that is durable."""
     answered: int | None = None
     """The token whose end it was told to be kept, unless it says on a connection that it wasn't."""
-    spent: Lock | None = None
-    """The livelock of a start that it was never told."""
     condemned: str | None = None
     """Why it gets no further start and is killed."""
     greeted: bool = False

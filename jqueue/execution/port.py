@@ -225,9 +225,7 @@ class Port:
             max_live_jobs=runner.max_live_jobs,
             check=runner.check,
         )
-        runner.loop.begin(decide, partial(self._finish_done, execution, lock))
-        if lock is not None:
-            runner.finishing(self._worker, lock)
+        runner.end(execution, decide, lock, partial(self._finish_done, execution, lock))
 
     def _last_log_done(self, execution: Execution, result: Result) -> None:
         if result.error is not None and not isinstance(result.error, Refused):

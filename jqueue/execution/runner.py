@@ -1,7 +1,8 @@
 """The processor: gives opcodes to workers, one at a time, and takes what becomes of them.
 
     idle worker ── take ──▶ start record durable ──▶ start sent ──▶ … ──▶ finish durable ──▶ ok
-                                                          │
+                                    ▲                     │                     │
+                                    └─────────────────────┼──── the same record ┘
              worker dead, silent, denied, canceled ──▶ buried ──▶ judged by the recorded policy
 
 All of it runs in the loop's thread.  Nothing is sent before the record that it rests on is durable.
@@ -23,20 +24,22 @@ from jqueue.execution.crew import Crew
 from jqueue.execution.dispatch import Dispatcher
 from jqueue.execution.endings import RETRY_S, Endings
 from jqueue.execution.executions import Execution, Lock, Options, Worker
-from jqueue.execution.loop import Loop, Result, Timer
+from jqueue.execution.loop import Continuation, Loop, Result, Timer
 from jqueue.execution.scheduler import Pick
 from jqueue.job.change import Document
+from jqueue.queue.answer import together
 from jqueue.queue.clock import Clock
 from jqueue.queue.dependencies import judge_dependencies
 from jqueue.queue.entries import Check
 from jqueue.queue.finishing import fail_unstarted
 from jqueue.queue.running import age, wait_for_locks
-from jqueue.store.protocol import Store
+from jqueue.store.protocol import Decide, Lsn, Store
 
 _log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S: Final = 3600.0
 """No timer is farther away: what it waits for is looked at again then."""
+NOT_TOGETHER: Final = Refused("the end before it was not kept with it")
 
 
 class Runner:
@@ -103,9 +106,7 @@ class Runner:
         if self.dispatcher.urgent:
             for job in self.dispatcher.take_canceling():
                 self.endings.kill(job)
-        paused = (
-            self.crew.stopping or self._resting is not None or self.store.find("pause") is not None
-        )
+        paused = self._is_paused
         if not paused:
             self._start_all()
         self._claims_wait = self.claimants(not paused)
@@ -117,6 +118,12 @@ class Runner:
             self._arm_due()
         if self.on_idle is not None and self.is_idle:
             self.on_idle()
+
+    @property
+    def _is_paused(self) -> bool:
+        return bool(
+            self.crew.stopping or self._resting is not None or self.store.find("pause") is not None
+        )
 
     def _say_found(self) -> None:
         """Say in records what was found by looking for something to start."""
@@ -162,14 +169,14 @@ class Runner:
                 return
             self._start(self._idle.popleft(), pick)
 
-    def _has_place(self) -> bool:
-        """Whether one more job may run: those that are being ended still do.
+    def _has_place(self, leaving: int = 0) -> bool:
+        """Whether one more job may run, when so many leave: those that are being ended still do.
 
         Without a limit of their own as many as there are to be workers, beside what is claimed.
         """
         limit = self.options.max_running_jobs
         executions = self.endings.executions
-        most = self.options.workers if limit is None else limit
+        most = leaving + (self.options.workers if limit is None else limit)
         if len(executions) < most:
             return True
         counted = (one for one in executions.values() if limit is not None or not one.claimed)
@@ -177,43 +184,36 @@ class Runner:
 
     def _start(self, worker: Worker, pick: Pick) -> None:
         assert worker.lock is not None
-        execution = Execution(
-            pick.job, pick.op_index, pick.kind, worker.lock, worker=worker, identity=worker.identity
-        )
-        if worker.thread:
-            execution.identity = None
-        if worker.execution is None:
-            worker.execution = execution
-        else:
-            worker.following = execution
+        execution = worker.execution = self._execution(worker, pick, worker.lock)
         worker.lock = None
+        self.loop.begin(self._starting(execution, pick), partial(self._started, execution))
+
+    def _execution(self, worker: Worker, pick: Pick, lock: Lock) -> Execution:
+        identity = None if worker.thread else worker.identity
+        execution = Execution(
+            pick.job, pick.op_index, pick.kind, lock, worker=worker, identity=identity
+        )
         self.endings.executions[pick.job] = execution
-        decide = self.dispatcher.start(pick, execution.lock, worker.identity, thread=worker.thread)
-        self.loop.begin(decide, lambda result: self._started(execution, result))
+        return execution
+
+    def _starting(self, execution: Execution, pick: Pick) -> Decide:
+        worker = execution.worker
+        assert worker is not None
+        return self.dispatcher.start(pick, execution.lock, worker.identity, thread=worker.thread)
 
     def _started(self, execution: Execution, result: Result) -> None:
         worker = execution.worker
         assert worker is not None
         if result.error is not None:
             self.not_started(execution, result.error)
-            if worker.following is execution:
-                worker.following = None
-            else:
-                worker.execution = None
+            worker.execution = None
             self._offer(worker, execution.lock)
-            return
-        document: Document = result.answer
-        execution.token = result.lsn
-        op = document["ops"][execution.op_index]
-        attempt = op.get("attempts", 0) + 1
-        if worker.following is execution:
-            # The finish before it did not become durable: the worker is not told, and has
-            # nothing of it; its livelock is used up, though.
-            worker.following = None
-            worker.spent = execution.lock
-            execution.denied = True
-            self.endings.judge(execution)
-            return
+        else:
+            self._begun(worker, execution, result.answer, result.lsn)
+
+    def _begun(self, worker: Worker, execution: Execution, document: Document, lsn: Lsn) -> None:
+        """The record of a start is durable: the worker is told."""
+        execution.token = lsn
         if worker.condemned is not None:
             # It was never told, and will not be.
             execution.denied = True
@@ -223,7 +223,9 @@ class Runner:
             # It is not told, and will not be: on its next connection it says that it is idle.
             execution.denied = True
         job, at = execution.job, execution.op_index
-        worker.tell(["start", job, at, result.lsn, attempt, op["priority"], op["input"]])
+        op = document["ops"][at]
+        attempt = op.get("attempts", 0) + 1
+        worker.tell(["start", job, at, lsn, attempt, op["priority"], op["input"]])
         self.endings.began(execution, op, self.timeout_of(execution.kind))
 
     def not_started(self, execution: Execution, error: JQueueError) -> None:
@@ -323,37 +325,79 @@ class Runner:
                 self._idle.append(worker)
             self.wake()
 
-    def finishing(self, worker: Worker, lock: Lock) -> None:
-        """The worker's finish is begun, and it holds `lock` for what comes next.
+    def end(
+        self, execution: Execution, decide: Decide, lock: Lock | None, then: Continuation
+    ) -> None:
+        """Append the end of an execution; its worker holds `lock` for what comes next.
 
-        The start of that follows in the journal, and becomes durable by the same sync.
+        If there is something, that is begun in the same record: one transaction, one sync, and one
+        message to the worker.  `then` is called with what the end came to.
         """
-        begun = worker.following is not None or worker.spent == lock
-        if not (begun or self._is_needless(worker)):
-            self._offer(worker, lock)
+        worker = execution.worker
+        assert worker is not None
+        pick = None if lock is None else self._take_next(worker)
+        if pick is None:
+            self.loop.begin(decide, then)
+            return
+        assert lock is not None
+        following = worker.following = self._execution(worker, pick, lock)
+        both = together(decide, self._starting(following, pick))
+        self.loop.begin(both, partial(self._ended, worker, following, decide, then))
+
+    def _take_next(self, worker: Worker) -> Pick | None:
+        """Take what a worker is given when its opcode has ended."""
+        if worker.following is not None or not worker.usable or self._is_needless(worker):
+            return None
+        if self._is_paused or not self._has_place(leaving=1):
+            return None
+        return self.dispatcher.take(self.options.kinds)
+
+    def _ended(
+        self,
+        worker: Worker,
+        following: Execution,
+        decide: Decide,
+        then: Continuation,
+        result: Result,
+    ) -> None:
+        """An end and the start beside it are durable, or neither is."""
+        error = result.error
+        if error is None:
+            ended, begun = result.answer
+            if isinstance(begun, JQueueError):
+                worker.following = None
+                self.not_started(following, begun)
+                then(Result(ended, result.lsn))
+                return
+            following.token = result.lsn
+            then(Result(ended, result.lsn))
+            self._begun(worker, following, begun, result.lsn)
+            return
+        worker.following = None
+        self.not_started(following, NOT_TOGETHER)
+        if isinstance(error, Refused):
+            then(result)
+        else:
+            # What keeps both from the journal must not keep the end from it.
+            self.loop.begin(decide, then)
 
     def finished(self, worker: Worker, lock: Lock | None) -> None:
         """Its finish is durable and answered: it goes on with what was begun beside that."""
         if lock is None:
             # It says itself when it is idle.
             return
-        worker.execution, worker.following = worker.following, None
-        if worker.execution is not None or worker in self._idle:
-            return
-        if worker.spent == lock:
-            self.crew.dismiss(worker)
+        worker.execution = None
+        if worker.following is not None and worker.following.token:
+            worker.execution, worker.following = worker.following, None
         elif worker.usable:
+            # What follows in a record that is not durable yet came with the same end said again.
             self.ready(worker, lock)
 
     def stop(self) -> None:
         """Start nothing more, and let idle workers end."""
         self.crew.stopping = True
         for worker in list(self._idle):
-            if worker.execution is None:
-                self.crew.dismiss(worker)
-            else:
-                # Its finish has no answer yet.
-                self._idle.remove(worker)
+            self.crew.dismiss(worker)
         self.wake()
 
     def close(self) -> None:

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from jqueue.errors import JQueueError
+from jqueue.errors import JQueueError, Refused
 from jqueue.job.change import Change, JobSet, OpSet
+from jqueue.job.state import Layer
 from jqueue.job.transitions import Updates
 from jqueue.store.protocol import (
     Committed,
@@ -53,6 +54,34 @@ def reply(
 def as_changes(job: int, updates: Updates) -> list[Change]:
     """The changes that carry out `updates` of a job."""
     return [JobSet(job, values) if at is None else OpSet(job, at, values) for at, values in updates]
+
+
+def together(first: Decide, second: Decide) -> Decide:
+    """Two rules as one transaction, which is not essential: then the first is to be tried alone.
+
+    The answer is theirs, or in place of the second's its refusal: then the first is alone.  What
+    refuses the first refuses both.  The second is judged by the state before the first.
+    """
+
+    def decide(layer: Layer) -> Reply:
+        try:
+            one = first(layer)
+        except Answered as known:
+            raise Answered((known.answer, _NOT_AGAIN)) from None
+        assert isinstance(one, Reply)
+        try:
+            other = second(layer)
+        except JQueueError as refusal:
+            return replace(one, answer=(one.answer, refusal))
+        assert isinstance(other, Reply)
+        answers = one.answer, other.answer
+        changes = (*one.changes, *other.changes)
+        return Reply(one.id, changes, (*one.pre, *other.pre), answer=answers)
+
+    return decide
+
+
+_NOT_AGAIN: Final = Refused("what was to come before it is done already")
 
 
 def ask(store: Store, decide: Decide) -> Any:

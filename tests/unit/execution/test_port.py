@@ -7,8 +7,11 @@ import pytest
 from jqueue.errors import DiskFull, InvalidJob, TooLarge
 from jqueue.execution.executions import Worker
 from jqueue.execution.wire import WORKER_VERSION
-from jqueue.queue.answer import ask
+from jqueue.job.state import Layer
+from jqueue.queue.answer import ask, together
+from jqueue.queue.finishing import finish as queue_finish
 from jqueue.queue.operating import cancel, set_pause
+from jqueue.queue.running import start
 from jqueue.queue.submission import Terms, submit_one
 from jqueue.store import livelock, processes
 from tests.unit.execution.house import claim, finish, told
@@ -82,8 +85,8 @@ def test_finish_is_answered_together_with_the_next_start(house):
     assert (ok, start[:3]) == (["ok", token], ["start", other, 0])
     assert house.op(job)["status"] == "success"
     assert house.op(other)["livelock"] == held.name
-    # The start's record follows the finish's at once, and needs no sync of its own.
-    assert start[3] == house.op_lsn(job) + 1
+    # One record says both.
+    assert start[3] == house.op_lsn(job) == house.op_lsn(other)
     # Without a job that waits, the worker is idle from then on.
     last = house.lock()
     assert house.say(*finish(start[3], following=last)) == [["ok", start[3]]]
@@ -116,6 +119,19 @@ def test_finish_that_comes_twice_before_its_record_is_durable_is_answered_once(h
     assert (worker.condemned, worker.execution.job) == (None, other)
     assert house.say(*finish(start[3], following=house.lock())) == [["ok", start[3]]]
     assert house.op(other)["status"] == "success"
+
+
+# What the second one brought along was taken for what the worker has, and never given to it.
+def test_finish_said_again_when_there_is_something_to_start_leaves_the_worker_with_the_first(house):
+    job, token = house.running()
+    held = house.lock()
+    house.port.receive(list(finish(token, following=held)))
+    other = ask(house.store, submit_one([{"OP_ID": "OP_PORT_TEST"}], Terms(1)))
+    house.port.receive(list(finish(token, again=True, following=held)))
+    house.loop.turn()
+    ok, start = house.channel.take()
+    assert (ok, start[:3]) == (["ok", token], ["start", other, 0])
+    assert house.op(job)["status"] == "success"
 
 
 def test_decline_that_comes_twice_before_its_record_is_durable_is_answered_once(house):
@@ -155,23 +171,49 @@ def test_start_beside_a_finish_that_is_refused_was_never_told(house):
 def test_start_beside_a_finish_that_can_not_be_kept_was_never_told(house):
     job, token = house.running()
     other = house.submit()
-    held, begin = house.lock(), house.loop.begin
-
-    def begin_failing(decide, then):
-        house.loop.begin = begin
-        house.loop.begun.append((None, then, DiskFull("full")))
-
-    house.loop.begin = begin_failing
+    held = house.lock()
+    house.fail_next(DiskFull("both"), DiskFull("the finish"))
     assert house.say(*finish(token, following=held)) == []
     op = house.op(other)
     assert (op["status"], op.get("attempts", 0), op.get("interruptions", 0)) == ("queued", 0, 0)
     assert house.op(job)["status"] == "running"
     house.loop.later.pop()()
     assert house.channel.take() == [["again", token]]
-    # The livelock's name stands in a record: it is not used again, so the worker goes.
-    told = house.say(*finish(token, again=True, following=held))
-    assert [message[0] for message in told] == ["ok", "end"]
+    ok, start = house.say(*finish(token, again=True, following=held))
+    assert (ok, start[:3], start[4]) == (["ok", token], ["start", other, 0], 1)
     assert house.op(job)["status"] == "success"
+
+
+def test_finish_that_can_not_be_kept_with_the_next_start_is_kept_alone(house):
+    job, token = house.running()
+    other = house.submit()
+    house.fail_next(TooLarge("both"))
+    told = house.say(*finish(token, following=house.lock()))
+    assert [message[0] for message in told] == ["ok", "start"]
+    assert house.op_lsn(other) > house.op_lsn(job)
+    assert house.op(other)["attempts"] == 1
+
+
+def test_next_start_that_is_refused_leaves_the_finish_alone(house):
+    job, token = house.running()
+    other = house.submit()
+    # Not known to the scheduler yet: in the state that rules are checked against it is canceled.
+    house.loop.begin(cancel(other, now=1), lambda _: None)
+    told = house.say(*finish(token, following=house.lock()))
+    assert told == [["ok", token]]
+    assert [house.op(one)["status"] for one in (job, other)] == ["success", "canceled"]
+    third = house.submit()
+    [start] = house.channel.take()
+    assert start[:3] == ["start", third, 0]
+
+
+def test_reserve_of_a_full_disk_pays_for_a_finish_and_not_for_the_next_start(house):
+    job, token = house.running()
+    other = house.submit()
+    end = queue_finish(job, 0, token, now=3, ok=True)
+    both = together(end, start(other, 0, now=3, livelock="m"))
+    layer = Layer(house.store.ledger, 9)
+    assert (end(layer).essential, both(layer).essential) == (True, False)
 
 
 def test_next_livelock_that_is_not_in_this_queue_ends_the_worker(house):
