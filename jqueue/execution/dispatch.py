@@ -34,7 +34,6 @@ class Dispatcher:
         self._mutex = threading.Lock()
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
-        self._canceling: set[int] = set()
         self.units = units
         # Subscribed before the order is asked for: a change in between is seen twice, not never.
         self._early: list[Batch] | None = []
@@ -50,6 +49,8 @@ class Dispatcher:
             with store.snapshot() as moment:
                 for job, _, _ in unsettled(moment):
                     self._scheduler.changed(job, store.find(job))
+            # Whoever recovers sees to those that are canceling already.
+            self._scheduler.canceling.clear()
             early, self._early = self._early, None
             for batch in early or ():
                 self._scheduler.note(batch)
@@ -60,9 +61,6 @@ class Dispatcher:
                 self._early.append(batch)
                 return
             self._scheduler.note(batch)
-            for key, entry in batch.values.items():
-                if type(key) is int and _is_canceling(entry):
-                    self._canceling.add(key)
         self.announce()
 
     def announce(self) -> None:
@@ -120,7 +118,8 @@ class Dispatcher:
     def take_canceling(self) -> set[int]:
         """Return the jobs that became canceling since the last time."""
         with self._mutex:
-            taken, self._canceling = self._canceling, set()
+            taken = set(self._scheduler.canceling)
+            self._scheduler.canceling.clear()
         return taken
 
     def why(self, job: int) -> Held | None:
@@ -168,7 +167,7 @@ class Dispatcher:
     def urgent(self) -> bool:
         """Whether there is something to be said in a record, or an execution to be ended."""
         scheduler = self._scheduler
-        return bool(self._canceling or scheduler.verdicts or scheduler.lock_waiters)
+        return bool(scheduler.canceling or scheduler.verdicts or scheduler.lock_waiters)
 
     @property
     def has_times(self) -> bool:
@@ -241,12 +240,3 @@ def worker_record(
         # The process is the owner, which nobody may end because of one opcode.
         record["thread"] = True
     return record
-
-
-def _is_canceling(entry: Entry | None) -> bool:
-    if entry is None or entry.document is None or not entry.live:
-        return False
-    for op in entry.document["ops"]:  # noqa: SIM110 - a generator costs more than what it asks
-        if op["status"] == JobStatus.CANCELING:
-            return True
-    return False

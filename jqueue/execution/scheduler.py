@@ -76,6 +76,8 @@ class Scheduler:
         """Jobs whose dependencies can't be met any more: somebody has to say so in a record."""
         self.lock_waiters: deque[tuple[int, int]] = deque()
         """Jobs and opcodes that began to wait for locks: queued ones become waiting, visibly."""
+        self.canceling: set[int] = set()
+        """Jobs that became canceling: what runs of them is to be ended."""
         self.more = False
         """Whether the last `take` gave up before it had read far enough: ask again soon."""
         self.units = units
@@ -151,6 +153,8 @@ class Scheduler:
         self.changed(job, self.find(job))
 
     def _began(self, job: int, op: Mapping[str, Any]) -> None:
+        if op["status"] == JobStatus.CANCELING:
+            self.canceling.add(job)
         self._starting.discard(job)
         self.candidates.pop(job, None)
         self.held.release(job)

@@ -56,6 +56,9 @@ PACK: Final = "pack/"
 LOST: Final = "lost"
 """The fate of a job that was not found: its file was damaged, or removed by hand."""
 
+_COUNT: Final = {status: f"count/{status}" for status in JobStatus}
+"""The key that counts the live jobs of a status."""
+
 _KEPT_WHEN_NONE: Final = frozenset({*JOB_KEYS, *OP_KEYS})
 
 
@@ -123,6 +126,19 @@ class Layer:
             self.before[key] = self.base.find(key)
         self.new[key] = value
 
+    def add(self, key: Key, step: int) -> int:
+        """Count `key` up or down, and return what it is now; 0 is no value."""
+        new, before = self.new, self.before
+        if key in new:
+            value = new[key]
+        elif key in before:
+            value = before[key]
+        else:
+            value = before[key] = self.base.find(key)
+        value = (value or 0) + step
+        new[key] = value or None
+        return int(value)
+
 
 def job_dependencies(document: Document) -> set[int]:
     """Return the IDs of all jobs that any opcode of `document` depends on."""
@@ -141,9 +157,10 @@ def updated(values: Values, base: Document) -> Document:
     None removes a key that Ganeti's format does not have.
     """
     result = {**base, **values}
-    for key, value in values.items():
-        if value is None and key not in _KEPT_WHEN_NONE:
-            del result[key]
+    if None in values.values():
+        for key, value in values.items():
+            if value is None and key not in _KEPT_WHEN_NONE:
+                del result[key]
     return result
 
 
@@ -217,7 +234,7 @@ def _submit(layer: Layer, changes: Iterable[Submitted]) -> None:
         if status not in FINALIZED:
             _opened(layer, job, entry)
     for status, count in counts.items():
-        _add(layer, f"count/{status}", count)
+        layer.add(_COUNT[status], count)
     if serial > before:
         layer.set("serial", serial)
 
@@ -273,7 +290,7 @@ def _quarantined(layer: Layer, change: Quarantined) -> None:
     _put(layer, change.job, Entry(None, Place.QUARANTINE, layer.lsn))
     if known or change.was is None:
         return
-    _add(layer, f"count/{change.was}", -1)
+    layer.add(f"count/{change.was}", -1)
     for key in change.named:
         layer.set(key, None)
     if layer.find(f"waited/{change.job}"):
@@ -331,9 +348,9 @@ def _replace(layer: Layer, job: int, old: Entry | None, entry: Entry) -> None:
     if was is now:
         return
     if was is not None:
-        _add(layer, f"count/{was}", -1)
+        layer.add(_COUNT[was], -1)
     if now is not None:
-        _add(layer, f"count/{now}", 1)
+        layer.add(_COUNT[now], 1)
     was_open = was is not None and was not in FINALIZED
     now_open = now is not None and now not in FINALIZED
     if now_open and not was_open:
@@ -367,7 +384,7 @@ def _opened(layer: Layer, job: int, entry: Entry) -> None:
     if repeated is not None:
         layer.set(f"retry/{repeated}", job)
     for target in job_dependencies(document):
-        _add(layer, f"waited/{target}", 1)
+        layer.add(f"waited/{target}", 1)
 
 
 def _ended(layer: Layer, job: int, document: Document, status: JobStatus | None) -> None:
@@ -378,13 +395,7 @@ def _ended(layer: Layer, job: int, document: Document, status: JobStatus | None)
     if repeated is not None and layer.find(f"retry/{repeated}") == job:
         layer.set(f"retry/{repeated}", None)
     for target in job_dependencies(document):
-        if _add(layer, f"waited/{target}", -1) == 0 and layer.find(f"fate/{target}") is not None:
+        if layer.add(f"waited/{target}", -1) == 0 and layer.find(f"fate/{target}") is not None:
             layer.set(f"fate/{target}", None)
     if layer.find(f"waited/{job}"):
         layer.set(f"fate/{job}", str(status or LOST))
-
-
-def _add(layer: Layer, key: str, step: int) -> int:
-    value = int(layer.find(key) or 0) + step
-    layer.set(key, value or None)
-    return value

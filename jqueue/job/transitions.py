@@ -141,11 +141,14 @@ def set_priority_of(op: Mapping[str, Any]) -> int:
 
 def wait_updates(document: Document, op_index: int, now: int) -> Updates:
     """A queued opcode begins to wait for locks or other jobs."""
-    updates: Updates = [(op_index, {"status": "waiting", "start_timestamp": timestamp(now)})]
-    return updates + _job_started(document, now)
+    at = timestamp(now)
+    updates: Updates = [(op_index, {"status": "waiting", "start_timestamp": at})]
+    if document["start_timestamp"] is None:
+        updates.append((None, {"start_timestamp": at}))
+    return updates
 
 
-def start_updates(
+def start_updates(  # noqa: PLR0913  # all that the record of a start says
     document: Document,
     op_index: int,
     now: int,
@@ -155,13 +158,18 @@ def start_updates(
     interruption: str = "requeue",
     max_interruptions: int | None = None,
     locks: Any = None,
+    recorded: Mapping[str, Any] | None = None,
 ) -> Updates:
-    """An opcode begins to run; `apply` sets its token, the LSN of this record."""
+    """An opcode begins to run; `apply` sets its token, the LSN of this record.
+
+    What else is to be `recorded` stands in the opcode too.
+    """
     op = document["ops"][op_index]
+    at = timestamp(now)
     values: dict[str, Any] = {
         "status": "running",
-        "start_timestamp": op["start_timestamp"] or timestamp(now),
-        "exec_timestamp": timestamp(now),
+        "start_timestamp": op["start_timestamp"] or at,
+        "exec_timestamp": at,
         "attempts": op.get("attempts", 0) + 1,
         "interruption": interruption,
         "max_interruptions": (
@@ -171,18 +179,17 @@ def start_updates(
         "locks": locks or None,
         "parked": None,
         "retry_at": None,
+        **(recorded or {}),
     }
-    updates: Updates = [(op_index, _without_absent(values, op))]
-    updates += _job_started(document, now)
+    of_job: dict[str, Any] = {}
+    if document["start_timestamp"] is None:
+        of_job["start_timestamp"] = at
     if livelock is not None or process_id is not None:
-        updates.append((None, {"livelock": livelock, "process_id": process_id}))
+        of_job["livelock"], of_job["process_id"] = livelock, process_id
+    updates: Updates = [(op_index, _without_absent(values, op))]
+    if of_job:
+        updates.append((None, of_job))
     return updates
-
-
-def _job_started(document: Document, now: int) -> Updates:
-    if document["start_timestamp"] is not None:
-        return []
-    return [(None, {"start_timestamp": timestamp(now)})]
 
 
 def finish_updates(
@@ -191,10 +198,11 @@ def finish_updates(
     """An opcode ends with success or error; after an error the remaining ones end too."""
     ops = document["ops"]
     assert status in (JobStatus.SUCCESS, JobStatus.ERROR), status
+    ended = timestamp(now)
     values = {
         "status": str(status),
         "result": result,
-        "end_timestamp": timestamp(now),
+        "end_timestamp": ended,
         "locks": None,
         "parked": None,
     }
@@ -203,7 +211,7 @@ def finish_updates(
     if status == JobStatus.ERROR:
         updates += [(at, _without_absent(PRECEDING_FAILED, ops[at])) for at in later]
     if status == JobStatus.ERROR or not later:
-        updates.append((None, {"end_timestamp": timestamp(now)}))
+        updates.append((None, {"end_timestamp": ended}))
     return updates
 
 

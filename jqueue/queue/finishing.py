@@ -70,8 +70,7 @@ def finish(  # noqa: PLR0913  # a result has these independent parts
     entries = None if children is None or not ok else prepare_many(children, check)
 
     def decide(layer: Layer) -> Reply:
-        _answer_repeated(layer, job, op_index, token)
-        document = running(layer, job, op_index, token)
+        document = _unfinished(layer, job, op_index, token)
         terms = Terms(now, max_live_jobs, {"job": job, "op": op_index})
         end = _End(bool(ok), result)
         if entries is not None:
@@ -106,22 +105,24 @@ class _End(NamedTuple):
     children: tuple[Submission, ...] = ()
 
 
-def _answer_repeated(layer: Layer, job: int, op_index: int, token: int) -> None:
-    """Raise the answer if this execution was finished before."""
+def _unfinished(layer: Layer, job: int, op_index: int, token: int) -> Document:
+    """The document of a job whose opcode runs under `token`.
+
+    Raises the answer if this execution was finished before, and Refused.
+    """
     document = _document_anywhere(layer, job)
     ops = document["ops"]
-    if not 0 <= op_index < len(ops):
-        return
-    op = ops[op_index]
-    if op.get("token") != token:
-        return
-    # Queued with a token: the attempt failed and is to be repeated.  Whatever else gives an opcode
-    # back, takes the token.
-    if op["status"] in (JobStatus.SUCCESS, JobStatus.ERROR, JobStatus.QUEUED):
-        result = op["result"]
-        jobs = result.get("jobs", ()) if isinstance(result, dict) else ()
-        children = tuple(Submission(*entry) for entry in jobs) if _are_answers(jobs) else ()
-        raise Answered(Finished(op["status"], children))
+    if 0 <= op_index < len(ops):
+        op = ops[op_index]
+        # Queued with a token: the attempt failed and is to be repeated.  Whatever else gives an
+        # opcode back, takes the token.
+        ended = op["status"] in (JobStatus.SUCCESS, JobStatus.ERROR, JobStatus.QUEUED)
+        if ended and op.get("token") == token:
+            result = op["result"]
+            jobs = result.get("jobs", ()) if isinstance(result, dict) else ()
+            children = tuple(Submission(*entry) for entry in jobs) if _are_answers(jobs) else ()
+            raise Answered(Finished(op["status"], children))
+    return running(layer, job, op_index, token)
 
 
 def _document_anywhere(layer: Layer, job: int) -> Document:

@@ -68,7 +68,9 @@ def start(  # noqa: PLR0913  # all that recovery must find in the record of the 
     def decide(layer: Layer) -> Reply:
         document = startable_document(layer, job, op_index, now)
         op = document["ops"][op_index]
-        updates = start_updates(
+        given = op["input"] if isinstance(op["input"], dict) else {}
+        own_retries, own_timeout_s = given.get("retries"), given.get("timeout_s")
+        (_, values), *of_job = start_updates(
             document,
             op_index,
             now,
@@ -77,22 +79,16 @@ def start(  # noqa: PLR0913  # all that recovery must find in the record of the 
             interruption=str(policy),
             max_interruptions=max_interruptions,
             locks=locks,
+            recorded={
+                "worker": None if worker is None else dict(worker),
+                "retries": retries if own_retries is None else own_retries,
+                "timeout_s": timeout_s if own_timeout_s is None else own_timeout_s,
+                "kind_limit": kind_limit,
+                # What they came to must be known for a retry, long after the targets are pruned.
+                "dependencies": statuses_for(layer, op) or None,
+            },
         )
-        given = op["input"] if isinstance(op["input"], dict) else {}
-        own_retries, own_timeout_s = given.get("retries"), given.get("timeout_s")
-        extra = {
-            "worker": None if worker is None else dict(worker),
-            "retries": retries if own_retries is None else own_retries,
-            "timeout_s": timeout_s if own_timeout_s is None else own_timeout_s,
-            "kind_limit": kind_limit,
-            # What they came to must be known for a retry, long after the targets are pruned.
-            "dependencies": statuses_for(layer, op) or None,
-        }
-        values = {name: value for name, value in extra.items() if value is not None or name in op}
-        changes = as_changes(job, updates)
-        first = changes[0]
-        assert isinstance(first, OpSet)
-        changes[0] = Started(job, op_index, {**first.values, **values})
+        changes = [Started(job, op_index, values), *as_changes(job, of_job)]
         return reply(changes, document, pre=(OpIs(job, op_index, STARTABLE),))
 
     return decide

@@ -35,27 +35,30 @@ class Growth:
         self._added: dict[int, int] = {}
 
     def check(
-        self, layer: Layer, transaction: Transaction, size_bytes: int, whole: Sequence[int]
+        self,
+        layer: Layer,
+        transaction: Transaction,
+        size_bytes: int,
+        known: Sequence[int],
+        whole: Sequence[int],
     ) -> None:
         """Note a record; raise `TooLarge` if it makes a job larger than a job may be.
 
-        `size_bytes` is the record's size, `whole` are the jobs whose documents it holds.
+        `size_bytes` is the record's size; it changes the jobs `known`, and holds those `whole`.
         """
-        fresh = set(whole)
-        suspects = fresh.copy() if size_bytes > MAX_DOCUMENT_BYTES else set()
+        suspects = [*whole] if size_bytes > MAX_DOCUMENT_BYTES else []
         added = self._added
-        for change in transaction.changes:
-            job = touched_job(change)
-            if job is not None and job not in fresh:
-                added[job] = grown = added.get(job, 0) + size_bytes
-                if grown > UNCHECKED_BYTES:
-                    suspects.add(job)
+        for job in known:
+            added[job] = grown = added.get(job, 0) + size_bytes
+            if grown > UNCHECKED_BYTES:
+                suspects.append(job)
         if suspects:
             self._look(layer, transaction, suspects)
 
-    def _look(self, layer: Layer, transaction: Transaction, suspects: set[int]) -> None:
+    def _look(self, layer: Layer, transaction: Transaction, suspects: Sequence[int]) -> None:
         growing = {touched_job(one) for one in transaction.changes if _grows(one, transaction)}
-        for job in suspects & growing:
+        for job in growing.intersection(suspects):
+            assert job is not None
             entry = layer.new.get(job)
             size = 0 if entry is None else len(jsonio.dumps(entry.document))
             if size > MAX_DOCUMENT_BYTES:

@@ -206,12 +206,11 @@ class DirectoryStore:
         return self._reads.load(key)
 
     def _durable(self, batch: list[Record]) -> None:
-        for record in batch:
-            layer = record.layer
-            assert layer is not None
-            for snapshot in self._snapshots:
+        layers = [record.layer for record in batch if record.layer is not None]
+        for snapshot in self._snapshots:
+            for layer in layers:
                 snapshot.keep(layer.before)
-            self.files.note(layer.new, layer.before)
+        self.files.note(layers)
         if self.room.is_scarce:
             self.checkpointer.hurry()
 

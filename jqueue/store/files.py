@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from jqueue.job import jsonio
 from jqueue.job.ids import archive_dir, job_file_name
-from jqueue.job.state import Entry, Place
+from jqueue.job.state import Entry, Layer, Place
 from jqueue.store.disk import Disk
 from jqueue.store.packing import Packer
 from jqueue.store.rewriting import Rewriter
@@ -50,23 +50,27 @@ class Files:
 
     # What is to be written
 
-    def note(self, values: dict[Any, Any], before: dict[Any, Any]) -> None:
-        """Learn the new durable values of a record and those they replaced, in journal order."""
+    def note(self, layers: Iterable[Layer]) -> None:
+        """Learn the new durable values of records and those they replaced, in journal order."""
         with self._changed:
-            for key, value in values.items():
-                if type(key) is int:
-                    self._note_job(key, value, before.get(key))
-                elif key in FLAGS:
-                    self._flags[key] = value
+            for layer in layers:
+                for key, value in layer.new.items():
+                    if type(key) is int:
+                        self._note_job(key, value, layer.before.get(key))
+                    elif key in FLAGS:
+                        self._flags[key] = value
 
     def _note_job(self, job: int, entry: Entry, before: Entry | None) -> None:
-        clean = job not in self._dirty and job not in self._busy
-        same = before is not None and before.document is entry.document
-        if entry.place is Place.ARCHIVE and clean and same:
+        if entry.place is not Place.ARCHIVE:
+            self._movable.discard(job)
+        elif (
+            job not in self._dirty
+            and job not in self._busy
+            and before is not None
+            and before.document is entry.document
+        ):
             # Its live file holds this very document: a rename will do.
             self._movable.add(job)
-        elif entry.place is not Place.ARCHIVE:
-            self._movable.discard(job)
         self._dirty[job] = entry
 
     def note_found(self, job: int, entry: Entry) -> None:

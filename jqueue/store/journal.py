@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jqueue.errors import DiskFull
-from jqueue.job.change import Submitted, touched_job
+from jqueue.job.change import touched_job
 from jqueue.job.state import Layer, Place
 from jqueue.store.bound import Growth
 from jqueue.store.disk import AppendFile, Disk, temp_path
@@ -144,9 +144,8 @@ class Journal:
             raise NotBorn(*error.args) from error
         self.disk.rename_new(temp, path)
         self.disk.sync_dir(JOURNAL)
-        opened = self.disk.append(path)
-        if self._file is not None:
-            self._file.close()
+        opened = self.disk.append(path, ahead=self.mode != "process")
+        self.close()
         self._file = opened
         self._number = number
         self._seed = start
@@ -189,16 +188,13 @@ class Journal:
                 f"{self.disk.path}: the disk is full; nothing was changed", path=str(self.disk.path)
             )
         held = self._held
-        newly: list[int] = []
+        touched = map(touched_job, transaction.changes)
+        jobs = dict.fromkeys(job for job in touched if job is not None)
+        newly = [job for job in jobs if job not in held]
+        known = [job for job in jobs if job in held]
+        held.update(newly)
         base = []
-        for change in transaction.changes:
-            job = touched_job(change)
-            if job is None or job in held:
-                continue
-            held.add(job)
-            newly.append(job)
-            if type(change) is Submitted:
-                continue
+        for job in newly:
             before = layer.before[job]
             if before is not None and before.place is Place.LIVE:
                 base.append(before.document)
@@ -215,7 +211,7 @@ class Journal:
             value.update(transaction.note)
         try:
             line = encode_line(value, self._seed)
-            self._growth.check(layer, transaction, len(line), newly)
+            self._growth.check(layer, transaction, len(line), known, newly)
         except BaseException:
             held.difference_update(newly)
             raise
@@ -277,7 +273,8 @@ class Journal:
         self._on_durable(batch)
 
     def close(self) -> None:
-        """Close the current segment's file."""
+        """Close the current segment's file; the space ahead is not needed any more."""
         if self._file is not None:
+            self._file.trim()
             self._file.close()
             self._file = None

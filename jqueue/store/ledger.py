@@ -39,8 +39,8 @@ class Record:
     """One transaction on its way: appended, then durable, refused or failed.  The ticket."""
 
     __slots__ = (
-        "_ledger", "alone", "batch", "decide", "encoded", "error", "gate", "layer", "lsn",
-        "settled", "transaction",
+        "_ledger", "alone", "decide", "encoded", "error", "gate", "layer", "lsn", "settled",
+        "transaction",
     )  # fmt: skip
 
     def __init__(self, ledger: Ledger, decide: Decide) -> None:
@@ -50,7 +50,6 @@ class Record:
         self.transaction: Transaction | None = None
         self.layer: Layer | None = None
         self.encoded: Any = None
-        self.batch: Batch | None = None
         self.error: BaseException | None = None
         self.settled = False
         self.alone = False
@@ -389,26 +388,29 @@ class Ledger:
     def _advance(self, batch: list[Record]) -> None:
         durable, values = self.pending_values, self.values
         changed = [record for record in batch if record.layer is not None]
+        batches = []
         with self.mutex:
             for record in changed:
                 assert record.layer is not None
                 assert record.transaction is not None
-                self._durable_lsn = self._written_lsn = record.lsn
-                for key, value in record.layer.new.items():
+                new = record.layer.new
+                for key, value in new.items():
                     if values.get(key) is value:
                         durable.pop(key, None)
                     else:
                         durable[key] = value
-                record.batch = Batch(record.lsn, record.layer.new, record.transaction.changes)
-                self._recent.keep(record.batch, len(record.encoded))
+                batches.append(Batch(record.lsn, new, record.transaction.changes))
+                self._recent.keep(batches[-1], len(record.encoded))
+            if changed:
+                self._durable_lsn = self._written_lsn = changed[-1].lsn
             while len(self._transactions) > REMEMBERED_TRANSACTIONS + len(self._pending):
                 self._transactions.popitem(last=False)
         if changed:
             self._log.finished(changed)
-            for record in changed:
-                assert record.batch is not None
-                for watcher in self._watchers:
-                    watcher(record.batch)
+            watchers = self._watchers
+            for told in batches:
+                for watcher in watchers:
+                    watcher(told)
 
     # Failing
 

@@ -21,10 +21,11 @@ class Recent:
 
     def keep(self, batch: Batch, size_bytes: int) -> None:
         """Keep the newest one, whose record has so many bytes."""
-        self._batches.append((batch, size_bytes))
+        batches = self._batches
+        batches.append((batch, size_bytes))
         self._bytes += size_bytes
-        while len(self._batches) > RECENT_BATCHES or self._bytes > RECENT_BYTES:
-            self._bytes -= self._batches.popleft()[1]
+        while len(batches) > RECENT_BATCHES or self._bytes > RECENT_BYTES:
+            self._bytes -= batches.popleft()[1]
 
     def after(self, since: Lsn) -> list[Batch] | None:
         """Return all after LSN `since`, or None if some are not at hand any more."""
