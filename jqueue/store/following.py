@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from jqueue.errors import QueueCorrupt, QueueFailed
-from jqueue.store.disk import Disk
+from jqueue.store.disk import PADDING, Disk
 from jqueue.store.record import Header, seed
 from jqueue.store.segment import Bad, Found, parse_header, segment_path, walk
 
@@ -101,15 +101,15 @@ class Follower:
 
     def _lines(self) -> Iterator[Found]:
         name = segment_path(self.number)
-        size = self.disk.size(name)
         at, mark = self._last
         if self.next_lsn > self.claim + 1 and self.disk.read_range(name, at, len(mark)) != mark:
             raise Rewound
-        if size <= self._offset:
-            return
         begin = self._offset
+        data = self.disk.read_range(name, begin, self.disk.size(name) - begin).rstrip(PADDING)
+        if not data:
+            return
         self.bad, self.beyond = None, False
-        data = self.disk.read_range(name, begin, size - begin)
+        size = begin + len(data)
         # A line without an end is being written.
         data = data[: data.rfind(b"\n") + 1]
         parts = walk(data, self._seed, at=begin)

@@ -17,7 +17,7 @@ from jqueue.job.change import Document, Quarantined, Submitted, decode_change, t
 from jqueue.job.ids import ARCHIVE_DIVISOR
 from jqueue.job.state import Entry, Key, Place
 from jqueue.store import jobfiles
-from jqueue.store.disk import Disk
+from jqueue.store.disk import PADDING, Disk
 from jqueue.store.following import Follower, Rewound, dropped
 from jqueue.store.packed import Packs
 from jqueue.store.record import decode_line, seed
@@ -33,7 +33,7 @@ class Anchor(NamedTuple):
     """A moment, as another process can be told of it.
 
     `number` is the segment in which the record after LSN `lsn` stands, or will stand, 0 without a
-    journal; `end_bytes` its size if that record is not there yet.
+    journal; `end_bytes` is where that will begin, if it is not there yet.
     """
 
     lsn: int
@@ -108,10 +108,11 @@ class Moment:
         if self._end_bytes is None:
             return False
         try:
-            size = self.disk.size(segment_path(self._number))
+            # A record's first byte is no space.
+            behind = self.disk.read_range(segment_path(self._number), self._end_bytes, 1)
         except FileNotFoundError as error:
             raise dropped(self.disk, self._number) from error
-        if size != self._end_bytes or self.disk.exists(segment_path(self._number + 1)):
+        if behind.strip(PADDING) or self.disk.exists(segment_path(self._number + 1)):
             self._end_bytes = None
             return False
         return True

@@ -35,6 +35,10 @@ MAX_OPEN_DIRECTORIES = 32
 # The watermark is one; a bound, should others be overwritten once and forgotten.
 MAX_OVERWRITTEN = 4
 
+# How much space a file with space ahead gets at a time: some hundred records of a journal.
+AHEAD_BYTES = 256 << 10
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 # A large file's space is given back, not kept for the next.
 MAX_REFILLED_BYTES = 1 << 16
 
@@ -52,19 +56,36 @@ GROUP_FILE = 0o640
 
 
 class _RealAppendFile:
-    def __init__(self, path: str, fd: int, size: int) -> None:
+    def __init__(self, path: str, fd: int, size: int, ahead: int) -> None:
         self.path = path
         self.size = size
         self._fd = fd
-        self._end = size  # the known physical end; differs from size while the end is in doubt
+        self._ahead = ahead
+        self._room_end = size  # to where the file has bytes, at least
+        self._end = size  # what was written to; differs from size while the end is in doubt
         self._failed = False
 
     def write(self, data: bytes) -> None:
         assert self._end == self.size, "cut() comes before the next write"
         self._end = -1
-        write_all(self._fd, data, self.size)
-        self.size += len(data)
-        self._end = self.size
+        end = self.size + len(data)
+        if end > self._room_end and self._ahead:
+            self._grow(data, end)
+        else:
+            write_all(self._fd, data, self.size)
+        self.size = self._end = end
+
+    def _grow(self, data: bytes, end: int) -> None:
+        try:
+            write_all(self._fd, data + b" " * self._ahead, self.size)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            # What room there is, is for the data, and for others.
+            os.ftruncate(self._fd, self.size)
+            write_all(self._fd, data, self.size)
+        else:
+            self._room_end = end + self._ahead
 
     def sync(self) -> None:
         if self._failed:
@@ -77,8 +98,15 @@ class _RealAppendFile:
 
     def cut(self) -> None:
         os.ftruncate(self._fd, self.size)
+        self._room_end = self.size
         self.sync()
         self._end = self.size
+
+    def trim(self) -> None:
+        if self._room_end > self.size == self._end:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self.size)
+                self._room_end = self.size
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -201,11 +229,11 @@ class RealDisk(Disk):
                 os.unlink(name, dir_fd=directory.fd)
             raise
 
-    def append(self, path: str, *, create: bool = False) -> AppendFile:
+    def append(self, path: str, *, create: bool = False, ahead: bool = False) -> AppendFile:
         if create:
             self.create(path, b"")
         fd, status = self._open_regular(path, _WRITE)
-        return _RealAppendFile(path, fd, status.st_size)
+        return _RealAppendFile(path, fd, status.st_size, AHEAD_BYTES if ahead else 0)
 
     def overwrite(self, path: str, data: bytes) -> None:
         with self._lock:

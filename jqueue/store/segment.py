@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from jqueue.errors import FormatTooNew, QueueCorrupt
-from jqueue.store.disk import Disk, FileTooLarge, NotRegular
+from jqueue.store.disk import PADDING, Disk, FileTooLarge, NotRegular
 from jqueue.store.record import (
     FORMAT,
     MAX_RECORD_BYTES,
@@ -29,6 +29,9 @@ JOURNAL: Final = "journal"
 WATERMARK: Final = "journal/watermark"
 MAX_SEGMENT_BYTES: Final = 1 << 30
 """No segment grows larger: one is closed long before, and one record at most is added to it."""
+
+READ_AGAIN: Final = 10
+"""So often at most a segment is read that has a bad record and changes while it is read."""
 
 _SEGMENT_NAME: Final = re.compile(r"[0-9]{8,18}", re.ASCII)
 
@@ -118,14 +121,25 @@ def read_segment(disk: Disk, number: int) -> Segment:
     FormatTooNew for one that a newer version wrote.
     """
     path = segment_path(number)
+    name = str(disk.path / path)
     data = disk.read(path, MAX_SEGMENT_BYTES)
-    return parse_segment(data, number, str(disk.path / path))
+    segment = parse_segment(data, number, name)
+    for _ in range(READ_AGAIN):
+        if segment.bad_offset is None:
+            break
+        # A record that is written meanwhile may be seen in part, even without its beginning.
+        before, data = data, disk.read(path, MAX_SEGMENT_BYTES)
+        if data == before:
+            break
+        segment = parse_segment(data, number, name)
+    return segment
 
 
 def parse_segment(data: bytes, number: int, path: str) -> Segment:
     """Return what the bytes of a segment say; raises as `read_segment`."""
     header, offset = parse_header(data, number, path)
-    segment = Segment(number, path, header, [], len(data), claim=header.durable)
+    size = len(data.rstrip(PADDING))
+    segment = Segment(number, path, header, [], size, claim=header.durable)
     expected = header.first_lsn
     for part in walk(data, seed(header.generation), begin=offset):
         whole = [part] if isinstance(part, Found) else part.within
@@ -170,18 +184,20 @@ def parse_header(data: bytes, number: int, path: str) -> tuple[Header, int]:
 def walk(data: bytes, start: int, *, begin: int = 0, at: int = 0) -> Iterator[Found | Bad]:
     """Yield each line of `data` from `begin` on: as a record, whatever its LSN, or as none.
 
-    `data` begins at byte `at` of its segment, whose generation has the checksum `start`.
+    `data` begins at byte `at` of its segment, whose generation has the checksum `start`.  The space
+    ahead of a segment's end is no line.
     """
-    while begin < len(data):
+    stop = len(data.rstrip(PADDING))
+    while begin < stop:
         end = data.find(b"\n", begin)
-        after = end + 1 if end >= 0 else len(data)
+        after = end + 1 if end >= 0 else stop
         whole = end >= 0 and end - begin <= MAX_RECORD_BYTES + 16
         value = decode_line(data[begin:end], start) if whole else None
         lsn = value.get("lsn") if value is not None else None
         if value is not None and isinstance(lsn, int):
             yield Found(at + begin, lsn, value, after - begin)
         else:
-            line = data[begin : end if end >= 0 else None]
+            line = data[begin : end if end >= 0 else stop]
             within = [
                 Found(at + begin + inside, found["lsn"], found, 0)
                 for inside, found in decode_within(line, start)

@@ -4,6 +4,7 @@ import pytest
 
 from jqueue.errors import QueueCorrupt
 from jqueue.job.change import DrainSet
+from jqueue.store.disk import PADDING
 from jqueue.store.protocol import Transaction
 from tests.crash.workload import STATES, Progress, live_the_day, open_store, state_of, submit
 from tests.fakes import FakeDisk
@@ -29,7 +30,8 @@ def whole_day():
 
 
 def lines_of(disk, path):
-    return disk.read(path, 1 << 30).splitlines(keepends=True)
+    """The lines of a segment, without the space ahead."""
+    return disk.read(path, 1 << 30).rstrip(PADDING).splitlines(keepends=True)
 
 
 def flip(disk, path, offset):
@@ -58,19 +60,19 @@ def test_p8_a_journal_that_ends_before_what_job_files_reflect_is_corrupt():
         commit(store, job)
     store.checkpointer._write_files()
     left = disk.kill_state()
-    last = lines_of(left, SEGMENT)[-1]
-    left.overwrite(SEGMENT, left.read(SEGMENT, 1 << 30)[: -len(last)])
+    left.overwrite(SEGMENT, b"".join(lines_of(left, SEGMENT)[:-1]))
     error = refused(left)
     assert (error.lsn, error.path) == (2, str(left.path / SEGMENT))
 
 
-def test_p8_a_torn_tail_is_ignored_wherever_it_ends():
+@pytest.mark.parametrize("ahead", [b"", b" " * 99, b"\0" * 99, b" " * 50 + b"\0" * 50])
+def test_p8_a_torn_tail_is_ignored_wherever_it_ends(ahead):
     disk = killed()
     lines = lines_of(disk, SEGMENT)
     whole = b"".join(lines)
     for end in range(len(whole) - len(lines[-1]), len(whole)):
         torn = disk.clone()
-        torn.overwrite(SEGMENT, whole[:end])
+        torn.overwrite(SEGMENT, whole[:end] + ahead)
         store = open_store(torn)
         assert store.find("serial") == 4
         assert store.snapshot().job_ids() == [1, 2, 3, 4]

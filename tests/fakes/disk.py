@@ -37,26 +37,48 @@ from tests.fakes.inodes import (
     with_predecessors,
 )
 
+AHEAD_BYTES = 1500
+"""Some records, so that growing and overwriting take turns."""
+
 
 class Crash(BaseException):
     """The power went, or the process was killed: nothing after this line ran."""
 
 
 class FakeAppendFile:
-    def __init__(self, disk: "FakeDisk", path: str, file: File) -> None:
+    def __init__(self, disk: "FakeDisk", path: str, file: File, ahead: int) -> None:
         self.path = path
         self.size = len(file.data)
         self._disk = disk
         self._file = file
+        self._ahead = ahead
         self._end = self.size
         self._failed = False
 
     def write(self, data: bytes) -> None:
         assert self._end == self.size, "cut() comes before the next write"
         self._end = -1
-        self._disk._write(self._file, self.path, self.size, data)
+        grows = self.size + len(data) > len(self._file.data)
+        if grows and self._ahead:
+            try:
+                self._write(data + b" " * self._ahead)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                self._truncate()
+                self._write(data)
+        else:
+            self._write(data)
         self.size += len(data)
         self._end = self.size
+
+    def _write(self, data: bytes) -> None:
+        self._disk._write(self._file, self.path, self.size, data)
+
+    def _truncate(self) -> None:
+        self._disk._call("truncate", self.path)
+        with self._disk._lock:
+            self._file.resize(self.size)
 
     def sync(self) -> None:
         if self._failed:
@@ -68,11 +90,14 @@ class FakeAppendFile:
             raise
 
     def cut(self) -> None:
-        self._disk._call("truncate", self.path)
-        with self._disk._lock:
-            self._file.resize(self.size)
+        self._truncate()
         self.sync()
         self._end = self.size
+
+    def trim(self) -> None:
+        if len(self._file.data) > self.size == self._end:
+            with contextlib.suppress(OSError):
+                self._truncate()
 
     def close(self) -> None:
         """Nothing is held."""
@@ -166,11 +191,12 @@ class FakeDisk(Disk):
                 self.unlink(path)
             raise
 
-    def append(self, path: str, *, create: bool = False) -> FakeAppendFile:
+    def append(self, path: str, *, create: bool = False, ahead: bool = False) -> FakeAppendFile:
         if create:
             self.create(path, b"")
         with self._living():
-            return FakeAppendFile(self, path, self._file(path, writing=True))
+            file = self._file(path, writing=True)
+            return FakeAppendFile(self, path, file, AHEAD_BYTES if ahead else 0)
 
     def overwrite(self, path: str, data: bytes) -> None:
         file = self._open_or_make(path)

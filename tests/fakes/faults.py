@@ -62,9 +62,9 @@ class Faulty(Disk):
 
         self._run("create", path, lambda: self.disk.create(path, data), short=short)
 
-    def append(self, path: str, *, create: bool = False) -> AppendFile:
+    def append(self, path: str, *, create: bool = False, ahead: bool = False) -> AppendFile:
         def run() -> AppendFile:
-            return _FaultyAppendFile(self, self.disk.append(path, create=create))
+            return _FaultyAppendFile(self, self.disk.append(path, create=create, ahead=ahead))
 
         return self._run("append", path, run)
 
@@ -168,6 +168,9 @@ class _FaultyAppendFile:
 
     def cut(self) -> None:
         self._sync("cut", self._file.cut)
+
+    def trim(self) -> None:
+        self._file.trim()
 
     def close(self) -> None:
         self._file.close()

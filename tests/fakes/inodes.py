@@ -95,8 +95,13 @@ class File:
         return self.durable[: len(self.data)].ljust(len(self.data), b"\0")
 
     def garbage(self, rng: random.Random) -> bytes:
-        kept = self.torn(rng)[: len(self.data)]
-        return kept + rng.randbytes(len(self.data) - len(kept))
+        content = bytearray(self.torn(rng)[: len(self.data)])
+        content += rng.randbytes(len(self.data) - len(content))
+        # What stood there before may be lost with what was to overwrite it.
+        for at in range(rng.randint(self._first_unsynced(), len(content)), len(content)):
+            if self.mask[at] != CLEAN:
+                content[at] = rng.randrange(256)
+        return bytes(content)
 
     def hole(self, rng: random.Random) -> bytes:
         begin = rng.randint(self._first_unsynced(), len(self.data))

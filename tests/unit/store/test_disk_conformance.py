@@ -141,6 +141,50 @@ def test_append_file_grows_at_its_end(disk):
     assert disk.read("journal", LIMIT) == b"one two!"
 
 
+def test_append_file_with_space_ahead_overwrites_spaces(disk):
+    file = disk.append("journal", create=True, ahead=True)
+    file.write(b"one ")
+    space = disk.size("journal")
+    file.write(b"two")
+    assert (file.size, disk.size("journal")) == (7, space)
+    assert disk.read("journal", 1 << 20) == b"one two".ljust(space)
+    file.write(b"x" * space)
+    assert disk.size("journal") > space + 7
+    assert disk.read("journal", 1 << 20).rstrip(b" ") == b"one two" + b"x" * space
+    file.trim()
+    assert disk.read("journal", 1 << 20) == b"one two" + b"x" * space
+    file.write(b"!")
+    file.size = 7
+    file.cut()
+    assert disk.read("journal", LIMIT) == b"one two"
+    file.write(b".")
+    file.close()
+    assert disk.read("journal", 1 << 20).rstrip(b" ") == b"one two."
+
+
+def test_space_ahead_is_not_taken_from_a_full_disk(disk, monkeypatch):
+    file = disk.append("journal", create=True, ahead=True)
+    if isinstance(disk, RealDisk):
+        real = os.pwrite
+
+        def fill_up(fd, data, offset):
+            if offset + len(data) > 10:
+                real(fd, data[: 10 - offset], offset)
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(fd, data, offset)
+
+        monkeypatch.setattr(os, "pwrite", fill_up)
+    else:
+        disk.capacity = 10
+    file.write(b"one ")
+    file.write(b"two")
+    assert disk.read("journal", LIMIT) == b"one two"
+    with pytest.raises(OSError, match="No space left"):
+        file.write(b"failing")
+    file.cut()
+    assert disk.read("journal", LIMIT) == b"one two"
+
+
 def test_append_with_create_refuses_a_file_that_was_found(disk):
     disk.create("journal", b"old")
     with pytest.raises(FileExistsError):
