@@ -1,4 +1,4 @@
-"""The space ahead of a segment's end: spaces that records overwrite, and that nobody takes for one."""
+"""The space ahead of a segment: spaces that records overwrite, and that nobody takes for one."""
 
 import pytest
 
