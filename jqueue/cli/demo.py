@@ -72,6 +72,7 @@ def _play(root: Path, images: Path | None) -> None:
         job = queue.submit([evacuation])
         queue.wait(job, LIMIT_S)
         _until(lambda: _moved(ledger) >= len(expected) // 3)
+        _until(lambda: queue.count(statuses=["running"]))
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
     click.echo(f"kill -9 of the daemon with {_moved(ledger)} of {len(expected)} images moved")

@@ -216,6 +216,8 @@ class Reactor:
         while True:
             while self._soon:
                 self._soon.popleft()()
+            # Who waits for an answer has it by now, and goes on meanwhile.
+            self.store.tell()
             for call in tuple(self.after_turn):
                 call()
             if not self._begun:
@@ -227,7 +229,7 @@ class Reactor:
                 continue
             looks = 0
             begun, self._begun = self._begun, deque()
-            self.store.flush()
+            self.store.flush(tell=False)
             for ticket, then in begun:
                 then(self._result(ticket))
 

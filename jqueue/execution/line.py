@@ -1,7 +1,9 @@
 """A worker's line to the queue's owner: it outlives owners, and loses and doubles nothing.
 
 What needs an answer is kept until the answer comes, and is sent again on each new connection, after
-a hello that says what is being executed.  One thread reads; whoever has something to say sends.
+a hello that says what is being executed.  Whoever has something to say sends.  The thread that
+executes reads by itself while it waits for its next start, so that no other thread has to wake it;
+while an opcode runs for long, or waits for an answer, a thread of the line's own reads.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any, Final, NoReturn
 
 from jqueue import errors
@@ -24,6 +27,7 @@ from jqueue.execution.wire import (
     MAX_FRAME_BYTES,
     READ_BYTES,
     WORKER_VERSION,
+    Frame,
     Splitter,
     frame,
 )
@@ -40,6 +44,8 @@ MAX_BATCH_BYTES: Final = 8 << 20
 MAX_UNLOGGED_ENTRIES: Final = 100_000
 """A unit that says more than its owner can keep has to wait."""
 UNLOGGED_RETRY_S: Final = 1.0
+TAKE_OVER_S: Final = 0.01
+"""An opcode that has run for so long, or a little longer, runs for long."""
 RECONNECT_FIRST_S: Final = 0.01
 RECONNECT_MAX_S: Final = 0.5
 """While there is no owner its socket is tried when it appears, and besides less and less often."""
@@ -47,6 +53,15 @@ RECONNECT_MAX_S: Final = 0.5
 
 class Ended(BaseException):
     """The owner sent the worker away, or none came in time: what it does counts no more."""
+
+
+class Reader(Enum):
+    """Who reads what the owner sends."""
+
+    EXECUTOR = auto()
+    """The thread that waits for its next start."""
+    WATCH = auto()
+    """The line's own thread."""
 
 
 class WorkerLine:
@@ -73,6 +88,15 @@ class WorkerLine:
         self._ended = ended
         self._wait_for_owner = wait_for_owner
         self._inbox: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
+        self._reader: Reader | None = None
+        """None from a start on, until somebody has to read."""
+        self._splitter = Splitter()
+        self._frames: deque[Frame] = deque()
+        self._starts = 0
+        self._asleep = False
+        """Whether the line's thread waits for a start, and not only for some time."""
+        self._wanted = False
+        """Whether somebody on another thread waits for what only reading brings."""
         self._mutex = threading.RLock()
         self._settled = threading.Condition(self._mutex)
         self._socket: socket.socket | None = None
@@ -94,15 +118,21 @@ class WorkerLine:
         """Called with each livelock whose execution is over."""
 
     def start(self, livelock: Livelock) -> None:
-        """Connect, idle with this livelock, and read from now on."""
+        """Connect, idle with this livelock."""
         self._livelock = livelock
         self._reconnect()
-        threading.Thread(target=self._read, name="line", daemon=True).start()
+        threading.Thread(target=self._watch, name="line", daemon=True).start()
 
     # For the thread that executes
 
     def next(self) -> list[Any]:
         """Return the next start, once the finish before it is kept.  Raises Ended."""
+        with self._mutex:
+            if self._reader is None and self._closed is None:
+                self._reader = Reader.EXECUTOR
+            reads = self._reader is Reader.EXECUTOR
+        if reads:
+            self._read(Reader.EXECUTOR)
         message = self._inbox.get()
         if message is None:
             self._raise_ended()
@@ -173,7 +203,7 @@ class WorkerLine:
             if due or self._unsent >= MAX_BATCH_ENTRIES:
                 self._send_log()
             elif first:
-                self._wake()
+                self._want_reader()
 
     def progress(self, value: dict[str, Any]) -> None:
         """Pass it on if there is an owner now; the next one says more."""
@@ -194,6 +224,7 @@ class WorkerLine:
                 raise TooLarge(text, size_bytes=len(data), limit_bytes=MAX_FRAME_BYTES)
             self._calls[call] = message, answers
             self._send_data(data)
+            self._want_reader()
         answer = answers.get()
         if answer is None:
             self._raise_ended()
@@ -242,39 +273,73 @@ class WorkerLine:
         self._send_batch(token, batch[:half], again)
         self._send_batch(token, batch[half:], again)
 
+    def _want_reader(self) -> None:
+        """What was just begun goes on only if somebody reads, or looks at the time."""
+        self._wanted = True
+        self._wake()
+
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake_write, b"\0")
 
-    # Reading
+    # Who reads
 
-    def _read(self) -> None:
+    def _watch(self) -> None:
+        """Read whenever what is executed runs for long, or needs it, until its next start."""
+        while self._closed is None:
+            self._rest()
+            with self._mutex:
+                if self._reader is not None or self._execution is None:
+                    continue
+                self._reader = Reader.WATCH
+            self._read(Reader.WATCH)
+
+    def _rest(self) -> None:
+        """Return when somebody may have to read, without being woken by each short opcode."""
+        starts = -1
+        while True:
+            with self._mutex:
+                if self._wanted or self._closed is not None:
+                    self._wanted = False
+                    return
+                executes = self._execution is not None and self._reader is None
+                if executes and starts == self._starts:
+                    return
+                # Where nothing was started lately the next start tells it.
+                self._asleep = not executes and starts == self._starts
+                starts = self._starts
+                wait_s = None if self._asleep else TAKE_OVER_S
+            ready, _, _ = select.select([self._wake_read], [], [], wait_s)
+            if ready:
+                os.read(self._wake_read, 4096)
+
+    def _read(self, me: Reader) -> None:
+        """Read, from connection to connection, until the next start has come or the line ends."""
         try:
-            while True:
-                self._read_connection()
-                self._reconnect()
+            while self._reader is me:
+                if not (self._frames or self._receive()):
+                    self._reconnect()
+                with self._settled:
+                    while self._frames and self._reader is me:
+                        self._deal_with(jsonio.loads(self._frames.popleft()))
         except Ended as ended:
             self._close(str(ended))
         except Exception as error:  # noqa: BLE001 - whatever it is, the worker can't go on
             self._close(f"the line failed: {type(error).__name__}: {error}")
 
-    def _read_connection(self) -> None:
+    # Reading
+
+    def _receive(self) -> bool:
+        """Wait for what comes next on this connection; false if it is at its end."""
         assert self._socket is not None
-        splitter = Splitter()
-        while True:
+        if self._execution is not None and self._finish is None:
             self._gather()
-            try:
-                data = self._socket.recv(READ_BYTES)
-            except OSError:
-                return
-            if not data:
-                return
-            held = self._livelock
-            for text in splitter.feed(data):
-                self._receive(jsonio.loads(text))
-            if held is not None and held is not self._livelock:
-                # After what came with the answer: the next opcode begins meanwhile.
-                self.release(held)
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except OSError:
+            return False
+        self._frames.extend(self._splitter.feed(data) if data else ())
+        return bool(data)
 
     def _gather(self) -> None:
         """Return when there is something to read; send what was gathered meanwhile."""
@@ -294,17 +359,21 @@ class WorkerLine:
             if stream in ready:
                 return
 
-    def _receive(self, message: list[Any]) -> None:
+    def _deal_with(self, message: list[Any]) -> None:
         handler = getattr(self, f"_on_{message[0]}", None)
         # What a later owner may say beside these is none of this version's business.
         if handler is not None:
-            with self._settled:
-                handler(message)
+            handler(message)
 
     def _on_start(self, message: list[Any]) -> None:
         if self._execution is not None:
             raise Ended("it was told to start an opcode while it executes another")
         self._execution = message[1], message[2], message[3]
+        self._starts += 1
+        self._reader = None
+        if self._asleep:
+            self._asleep = False
+            self._wake()
         self._inbox.put(message)
 
     def _on_ok(self, message: list[Any]) -> None:
@@ -313,7 +382,9 @@ class WorkerLine:
         self._finish = self._execution = None
         self._unlogged.clear()
         self._unsent, self._unkept = 0, False
-        self._livelock, self._following = self._following, None
+        held, self._livelock, self._following = self._livelock, self._following, None
+        if held is not None:
+            self.release(held)
 
     def _on_again(self, _message: list[Any]) -> None:
         if self._finish is not None:
@@ -376,6 +447,7 @@ class WorkerLine:
                 continue
             with self._mutex:
                 self._socket = connection
+                self._splitter = Splitter()
                 self._say_all()
             return
 
@@ -408,6 +480,7 @@ class WorkerLine:
     def _close(self, why: str) -> None:
         with self._settled:
             self._closed = why
+            self._reader = None
             self._settled.notify_all()
             if self._socket is not None:
                 self._socket.close()
@@ -416,4 +489,5 @@ class WorkerLine:
         for _, answers in calls.values():
             answers.put(None)
         self._inbox.put(None)
+        self._wake()
         self._ended()

@@ -247,9 +247,13 @@ class DirectoryStore:
         """Append; `flush` or the record's `wait` makes it durable."""
         return self.ledger.begin(decide)
 
-    def flush(self) -> None:
+    def flush(self, *, tell: bool = True) -> None:
         """Make everything begun durable with one sync."""
-        self.ledger.flush()
+        self.ledger.flush(tell=tell)
+
+    def tell(self) -> None:
+        """Tell watchers what is durable and not told yet."""
+        self.ledger.tell()
 
     def transact(self, decide: Decide) -> Committed:
         """Append, and return when it is durable and a small submission's files are there."""

@@ -92,6 +92,8 @@ class Ledger:
         self._failure: JQueueError | None = None
         self._transactions: OrderedDict[str, Lsn] = OrderedDict(transactions)
         self._watchers: list[Watcher] = []
+        self._untold: deque[Batch] = deque()
+        self._telling = threading.Lock()
         self._recent = Recent()
         self._advanced = threading.Condition(self.mutex)
         self.latency = Latency()
@@ -242,8 +244,11 @@ class Ledger:
             record.gate = None  # open by now: whoever passed it would lead beside another leader
             self._append(record)
 
-    def flush(self) -> None:
-        """Make everything appended so far durable, or settle it with what it met."""
+    def flush(self, *, tell: bool = True) -> None:
+        """Make everything appended so far durable, or settle it with what it met.
+
+        Without `tell` watchers are told by the next call of `tell`, or of whoever commits next.
+        """
         with self.mutex:
             last = self._pending[-1] if self._pending else None
             if last is None:
@@ -257,7 +262,7 @@ class Ledger:
                 return
             self._leading = True
         while not last.settled:
-            self._lead(last)
+            self._lead(last, tell=tell)
 
     def _lead_or_follow(self, record: Record) -> None:
         with self.mutex:
@@ -277,13 +282,13 @@ class Ledger:
         while not record.settled:
             self._lead(record)
 
-    def _lead(self, own: Record) -> None:
+    def _lead(self, own: Record, *, tell: bool = True) -> None:
         """Write, sync and settle one batch; hand the lead on unless `own` still waits."""
         with self.mutex:
             batch = self._gather()
         settled = batch
         try:
-            settled = self._make_durable(batch)
+            settled = self._make_durable(batch, tell=tell)
         except BaseException:
             # Interrupted between append and sync: what reached the disk is not known.
             settled = self._stop(OutcomeUnknown("interrupted while syncing", path=self.path), batch)
@@ -319,7 +324,7 @@ class Ledger:
         for gate in gates:
             gate.release()
 
-    def _make_durable(self, batch: list[Record]) -> list[Record]:
+    def _make_durable(self, batch: list[Record], *, tell: bool) -> list[Record]:
         """Return the records that are settled now: the batch, and on a failure those after it."""
         writing = [record.encoded for record in batch if record.layer is not None]
         if writing:
@@ -334,6 +339,8 @@ class Ledger:
                 return self._stop(self._unknown("sync of the journal failed", error), batch)
             self.latency.note(time.perf_counter() - began_s)
         self._advance(batch)
+        if tell:
+            self.tell()
         return [*batch, *self._rotate()] if self._log.full else batch
 
     def _rotate(self) -> list[Record]:
@@ -405,12 +412,9 @@ class Ledger:
                 self._durable_lsn = self._written_lsn = changed[-1].lsn
             while len(self._transactions) > REMEMBERED_TRANSACTIONS + len(self._pending):
                 self._transactions.popitem(last=False)
+            self._untold.extend(batches)
         if changed:
             self._log.finished(changed)
-            watchers = self._watchers
-            for told in batches:
-                for watcher in watchers:
-                    watcher(told)
 
     # Failing
 
@@ -486,6 +490,16 @@ class Ledger:
         return self._last_lsn == lsn or marked
 
     # Watching
+
+    def tell(self) -> None:
+        """Tell all watchers what has become durable, in order, if nobody has yet."""
+        while self._untold:
+            with self._telling:
+                # Whoever was before here may have told it.
+                batch = self._untold.popleft() if self._untold else None
+                if batch is not None:
+                    for watcher in self._watchers:
+                        watcher(batch)
 
     def subscribe(self, watcher: Watcher) -> Callable[[], None]:
         """Call `watcher` with each durable batch from now on; returns the undo."""

@@ -114,6 +114,7 @@ class MemoryStore:
         self.ledger = Ledger(_NoLog(), {}, path="memory")
         self.begin = self.ledger.begin
         self.flush = self.ledger.flush
+        self.tell = self.ledger.tell
         self.find = self.ledger.find_durable
         self.subscribe = self.ledger.subscribe
 

@@ -233,8 +233,14 @@ class Store(Protocol):
     def begin(self, decide: Decide) -> Ticket:
         """Append like `transact`, without waiting; one `flush` makes all begun ones durable."""
 
-    def flush(self) -> None:
-        """Make everything begun so far durable with one sync; failures surface in the tickets."""
+    def flush(self, *, tell: bool = True) -> None:
+        """Make everything begun so far durable with one sync; failures surface in the tickets.
+
+        Without `tell` watchers are told of it by `tell`, or by whoever commits next.
+        """
+
+    def tell(self) -> None:
+        """Tell watchers what is durable and not told yet."""
 
     def when_room(self, call: Callable[[], None]) -> bool:
         """Say whether a submission may be begun now.

@@ -51,7 +51,7 @@ def test_signals_go_where_they_went_before(reactor):
 def test_what_comes_while_an_event_is_dealt_with_shares_its_sync(reactor, monkeypatch):
     syncs = []
     flush = reactor.store.flush
-    monkeypatch.setattr(reactor.store, "flush", lambda: (syncs.append(None), flush()))
+    monkeypatch.setattr(reactor.store, "flush", lambda **_: (syncs.append(None), flush()))
     ends = [os.pipe() for _ in range(3)]
     done = []
 

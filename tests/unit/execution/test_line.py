@@ -1,14 +1,17 @@
 """A worker's line: what it sends, and sends again, until its owner has kept it."""
 
+import contextlib
 import os
+import queue
 import socket
+import threading
 from collections import deque
 
 import pytest
 
 from jqueue.errors import TooLarge
 from jqueue.execution import line as line_module
-from jqueue.execution.line import WorkerLine
+from jqueue.execution.line import Ended, WorkerLine
 from jqueue.execution.wire import Splitter, frame
 from jqueue.job import jsonio
 from jqueue.store.livelock import Livelock
@@ -23,6 +26,7 @@ class FakeOwner:
 
     def __init__(self):
         self.ends = deque()
+        self.waiting = None
         self.line = WorkerLine(self.dial, myself(), orphan_timeout_s=30)
         self.line.start(CURRENT)
         self.hello()
@@ -49,10 +53,24 @@ class FakeOwner:
     def tell(self, *message):
         self.line_end.sendall(frame(list(message)))
 
-    def run(self):
+    def run(self, token=TOKEN):
         """Let it execute something."""
-        self.tell("start", 1, 0, TOKEN, 1, 0, {})
-        assert self.line.next()[0] == "start"
+        self.tell("start", 1, 0, token, 1, 0, {})
+        assert (self.line.next() if self.waiting is None else self.waiting.get(timeout=20))[
+            3
+        ] == token
+        self.waiting = None
+
+    def finish(self, *result):
+        """Let it hand in its result, and wait for its next start."""
+        self.line.finish(NEXT, True, *result)
+        self.waiting = started = queue.SimpleQueue()
+
+        def wait():
+            with contextlib.suppress(Ended):
+                started.put(self.line.next())
+
+        threading.Thread(target=wait, daemon=True).start()
 
     def drop(self):
         """Break the connection, and wait for the next."""
@@ -97,11 +115,10 @@ def test_submission_that_is_answered_twice_is_answered_once(owner):
 
 # By an answer that came twice a worker forgot what it had begun after the first.
 def test_finish_that_is_answered_twice_ends_nothing_else(owner):
-    owner.line.finish(NEXT, True, 5)
+    owner.finish(5)
     assert owner.hear()[0] == "finish"
     owner.tell("ok", TOKEN)
-    owner.tell("start", 2, 0, TOKEN + 1, 1, 0, {})
-    assert owner.line.next()[3] == TOKEN + 1
+    owner.run(TOKEN + 1)
     owner.tell("ok", TOKEN)
     owner.tell("logged", 0)
     owner.drop()
@@ -127,7 +144,7 @@ def test_batch_that_was_not_kept_is_sent_again_before_anything_else(owner, monke
 def test_entries_without_an_answer_come_again_before_the_finish(owner):
     owner.line.feedback(entries("a"))
     owner.line.feedback(entries("b"))
-    owner.line.finish(NEXT, True, 5)
+    owner.finish(5)
     assert said(owner.hear()) == ["a"]
     assert said(owner.hear()) == ["b"]
     for _ in range(2):
@@ -149,7 +166,7 @@ def test_entries_without_an_answer_come_again_before_the_finish(owner):
 # What is larger than a message may be broke each connection anew, and its job never ended.
 def test_result_that_no_message_holds_is_an_error(owner, monkeypatch):
     monkeypatch.setattr(line_module, "MAX_FRAME_BYTES", 1000)
-    owner.line.finish(NEXT, True, "x" * 1000, [[{}]])
+    owner.finish("x" * 1000, [[{}]])
     finish = owner.hear()
     assert (finish[3], finish[5]) == (False, None)
     assert "1000 fit" in finish[4][1][0]
@@ -161,7 +178,7 @@ def test_entries_that_no_message_holds_together_are_several(owner, monkeypatch):
     owner.line.feedback(entries("first"))
     assert said(owner.hear()) == ["first"]
     owner.line.feedback(entries("a" * 400, "b" * 400, "c" * 400))
-    owner.line.finish(NEXT, True, "kept")
+    owner.finish("kept")
     heard = [owner.hear() for _ in range(4)]
     assert [message[0] for message in heard] == ["log", "log", "log", "finish"]
     assert [said(message)[0][0] for message in heard[:3]] == ["a", "b", "c"]
@@ -176,3 +193,55 @@ def test_submission_that_no_message_holds_is_refused_to_the_unit(owner, monkeypa
     owner.hello()
     owner.line.feedback(entries("goes on"))
     assert said(owner.hear()) == ["goes on"]
+
+
+# Who reads: the thread that executes, or the line's own
+
+
+def test_who_executes_one_short_opcode_after_another_reads_by_itself(owner, monkeypatch):
+    monkeypatch.setattr(line_module, "TAKE_OVER_S", 60.0)
+    for token in range(TOKEN, TOKEN + 20):
+        owner.finish(5)
+        owner.hear()
+        owner.tell("ok", token)
+        owner.run(token + 1)
+    assert owner.line._reader is None
+
+
+def test_submission_is_answered_however_short_the_opcode_is(owner, monkeypatch):
+    monkeypatch.setattr(line_module, "TAKE_OVER_S", 60.0)
+    owner.finish(5)
+    owner.hear()
+    owner.tell("ok", TOKEN)
+    owner.run(TOKEN + 1)
+    answers = queue.SimpleQueue()
+    for call in "12":
+        threading.Thread(
+            target=lambda call: answers.put(owner.line.submit(call, [[]])), args=call
+        ).start()
+        assert owner.hear()[2] == call
+        owner.tell("submitted", call, [[True, 5]])
+        assert answers.get(timeout=20) == [[True, 5]]
+
+
+def test_what_comes_while_an_opcode_runs_for_long_is_heard(owner):
+    canceled = threading.Event()
+    owner.line.on_cancel = canceled.set
+    owner.finish(5)
+    owner.hear()
+    # With the start, so that nobody reads it before the opcode has begun.
+    start = frame(["start", 1, 0, TOKEN + 1, 1, 0, {}])
+    owner.line_end.sendall(frame(["ok", TOKEN]) + start + frame(["cancel", TOKEN + 1]))
+    assert owner.waiting.get(timeout=20)[3] == TOKEN + 1
+    assert canceled.wait(20)
+
+
+def test_livelock_of_an_opcode_that_is_over_is_let_go_of_with_the_answer(owner):
+    over = []
+    owner.line.release = over.append
+    owner.finish(5)
+    owner.hear()
+    assert over == []
+    owner.tell("ok", TOKEN)
+    owner.run(TOKEN + 1)
+    assert over == [CURRENT]
