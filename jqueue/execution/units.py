@@ -46,6 +46,10 @@ class Unit:
         """Return the typed opcode; raises `InvalidJob` naming the parameter that doesn't fit."""
         return self.opcode.from_input(op_input)
 
+    def check(self, op_input: Mapping[str, Any]) -> None:
+        """Raise as `parse`."""
+        self.opcode.check_input(op_input)
+
     def wanted_locks(self, op: OpCode) -> dict[str, str]:
         """Return the locks that `op` needs, as `{name: "shared" or "exclusive"}`."""
         if self.locks is None:
@@ -75,7 +79,7 @@ class Registry(dict[str, Unit]):
         """Raise `InvalidJob` if the kind is known and the parameters don't fit it."""
         unit = self.get(op_input["OP_ID"])
         if unit is not None:
-            unit.parse(op_input)
+            unit.check(op_input)
 
 
 UNITS: Final = Registry()

@@ -20,7 +20,9 @@ def wanted(unit: Unit | None, op: Mapping[str, Any]) -> dict[str, str | int]:
     """
     wants: dict[str, str | int] = {}
     given = op["input"]
-    if unit is not None:
+    if unit is not None and unit.locks is None:
+        unit.check(given)
+    elif unit is not None:
         parsed = unit.parse(given)
         try:
             wants.update(unit.wanted_locks(parsed))

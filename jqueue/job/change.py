@@ -10,7 +10,7 @@ long to make, and those with slots four times as long to encode.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -204,3 +204,10 @@ def decode_change(value: dict[str, Any]) -> Change:
 def touched_job(change: Change) -> int | None:
     """Return the ID of the job that `change` is about, or None."""
     return getattr(change, "job", None)
+
+
+def touched_jobs(changes: Iterable[Change]) -> list[int]:
+    """Return the IDs of the jobs that the changes are about, each once."""
+    jobs = dict.fromkeys(map(touched_job, changes))
+    jobs.pop(None, None)
+    return list(jobs)  # type: ignore[arg-type]  # None is out

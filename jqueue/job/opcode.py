@@ -101,6 +101,17 @@ class OpCode(_Declared):
         Raises InvalidJob, with the parameter's name, for one that is missing, unknown, or doesn't
         fit its annotation.
         """
+        return cls(**cls._fitting(op_input))
+
+    @classmethod
+    def check_input(cls, op_input: Mapping[str, Any]) -> None:
+        """Raise as `from_input`; what needs no opcode to be told makes none."""
+        fitting = cls._fitting(op_input)
+        if hasattr(cls, "__post_init__"):
+            cls(**fitting)
+
+    @classmethod
+    def _fitting(cls, op_input: Mapping[str, Any]) -> dict[str, Any]:
         parameters, required = _parameters(cls)  # type: ignore[arg-type]  # as in to_input
         given = {}
         for name, value in op_input.items():
@@ -115,7 +126,7 @@ class OpCode(_Declared):
         for name in required:
             if name not in given:
                 raise InvalidJob(f"{cls.OP_ID} needs the parameter {name!r}", field=name)
-        return cls(**given)
+        return given
 
 
 def op_id_of(class_name: str) -> str:

@@ -20,7 +20,7 @@ from jqueue.store.protocol import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply(Transaction):
     """A transaction and what to answer once it is durable."""
 

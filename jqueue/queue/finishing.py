@@ -112,12 +112,13 @@ def _unfinished(layer: Layer, job: int, op_index: int, token: int) -> Document:
     """
     document = _document_anywhere(layer, job)
     ops = document["ops"]
-    if 0 <= op_index < len(ops):
+    if 0 <= op_index < len(ops) and ops[op_index].get("token") == token:
         op = ops[op_index]
+        if op["status"] == JobStatus.RUNNING:
+            return document
         # Queued with a token: the attempt failed and is to be repeated.  Whatever else gives an
         # opcode back, takes the token.
-        ended = op["status"] in (JobStatus.SUCCESS, JobStatus.ERROR, JobStatus.QUEUED)
-        if ended and op.get("token") == token:
+        if op["status"] in (JobStatus.SUCCESS, JobStatus.ERROR, JobStatus.QUEUED):
             result = op["result"]
             jobs = result.get("jobs", ()) if isinstance(result, dict) else ()
             children = tuple(Submission(*entry) for entry in jobs) if _are_answers(jobs) else ()

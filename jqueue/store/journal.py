@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jqueue.errors import DiskFull
-from jqueue.job.change import touched_job
+from jqueue.job.change import touched_jobs
 from jqueue.job.state import Layer, Place
 from jqueue.store.bound import Growth
 from jqueue.store.disk import AppendFile, Disk, temp_path
@@ -188,8 +188,7 @@ class Journal:
                 f"{self.disk.path}: the disk is full; nothing was changed", path=str(self.disk.path)
             )
         held = self._held
-        touched = map(touched_job, transaction.changes)
-        jobs = dict.fromkeys(job for job in touched if job is not None)
+        jobs = touched_jobs(transaction.changes)
         newly = [job for job in jobs if job not in held]
         known = [job for job in jobs if job in held]
         held.update(newly)

@@ -53,7 +53,7 @@ class NotDrained:
             raise drained(flag)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpIs:
     """Opcode `op` of `job` has one of `statuses` and, if `token` is given.
 
@@ -119,9 +119,9 @@ def _where(condition: OpIs) -> str:
     return f"opcode {condition.op} of job {condition.job}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Transaction:
-    """Changes that become durable together or not at all.
+    """Changes that become durable together or not at all; nobody changes it.
 
     `essential` marks what a full disk must not stop (finishing, canceling, draining): a reserve
     pays for it.  `note` is an engine's own: what its record says beside the changes.
