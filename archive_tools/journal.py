@@ -14,10 +14,10 @@ from jqueue.store.disk import Disk
 from jqueue.store.record import Header, seed
 from jqueue.store.segment import (
     JOURNAL,
-    MAX_SEGMENT_BYTES,
     Bad,
     Found,
     parse_header,
+    read_stable,
     segment_numbers,
     segment_path,
     walk,
@@ -102,9 +102,17 @@ class _Segment:
         name = segment_path(number)
         self._path = str(disk.path / name)
         try:
-            self._data = disk.read(name, MAX_SEGMENT_BYTES)
+            self._data = read_stable(disk, name, self._is_whole)
         except FileNotFoundError as error:
             raise QueueFailed(f"{self._path}: the segment was dropped; read it again") from error
+
+    def _is_whole(self, data: bytes) -> bool:
+        try:
+            header, begin = parse_header(data, self.number, self._path)
+        except QueueCorrupt:
+            return False
+        lines = walk(data, seed(header.generation), begin=begin)
+        return all(isinstance(part, Found) for part in lines)
 
     def parts(self) -> Iterator[Part]:
         try:

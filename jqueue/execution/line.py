@@ -128,7 +128,8 @@ class WorkerLine:
     def next(self) -> list[Any]:
         """Return the next start, once the finish before it is kept.  Raises Ended."""
         with self._mutex:
-            if self._reader is None and self._closed is None:
+            # Its start may be here by now, read by the line's thread.
+            if self._reader is None and self._closed is None and self._inbox.empty():
                 self._reader = Reader.EXECUTOR
             reads = self._reader is Reader.EXECUTOR
         if reads:
@@ -286,13 +287,17 @@ class WorkerLine:
 
     def _watch(self) -> None:
         """Read whenever what is executed runs for long, or needs it, until its next start."""
-        while self._closed is None:
-            self._rest()
-            with self._mutex:
-                if self._reader is not None or self._execution is None:
-                    continue
-                self._reader = Reader.WATCH
-            self._read(Reader.WATCH)
+        try:
+            while self._closed is None:
+                self._rest()
+                with self._mutex:
+                    ended = self._closed is not None
+                    if ended or self._reader is not None or self._execution is None:
+                        continue
+                    self._reader = Reader.WATCH
+                self._read(Reader.WATCH)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody would hear a cancel
+            self._close(f"the line failed: {type(error).__name__}: {error}")
 
     def _rest(self) -> None:
         """Return when somebody may have to read, without being woken by each short opcode."""
@@ -309,8 +314,7 @@ class WorkerLine:
                 self._asleep = not executes and starts == self._starts
                 starts = self._starts
                 wait_s = None if self._asleep else TAKE_OVER_S
-            ready, _, _ = select.select([self._wake_read], [], [], wait_s)
-            if ready:
+            if _readable(wait_s, self._wake_read):
                 os.read(self._wake_read, 4096)
 
     def _read(self, me: Reader) -> None:
@@ -353,7 +357,7 @@ class WorkerLine:
                         self._send_log()
                         left_s = None
             stream = self._socket.fileno()
-            ready, _, _ = select.select([stream, self._wake_read], [], [], left_s)
+            ready = _readable(left_s, stream, self._wake_read)
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
             if stream in ready:
@@ -445,6 +449,8 @@ class WorkerLine:
                 self._wait_for_owner(delay_s)
                 delay_s = min(delay_s * 2, RECONNECT_MAX_S)
                 continue
+            # A program may have given new sockets a limit: here nothing may come for days.
+            connection.settimeout(None)
             with self._mutex:
                 self._socket = connection
                 self._splitter = Splitter()
@@ -491,3 +497,11 @@ class WorkerLine:
         self._inbox.put(None)
         self._wake()
         self._ended()
+
+
+def _readable(timeout_s: float | None, *fds: int) -> list[int]:
+    """Wait until one of the descriptors, whatever their numbers, has something to read."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll(None if timeout_s is None else timeout_s * 1000)]

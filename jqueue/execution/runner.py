@@ -336,6 +336,9 @@ class Runner:
         worker = execution.worker
         assert worker is not None
         pick = None if lock is None else self._take_next(worker)
+        if self.dispatcher.has_times:
+            # What was looked at may have to wait for a time.
+            self.wake()
         if pick is None:
             self.loop.begin(decide, then)
             return

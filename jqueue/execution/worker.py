@@ -39,6 +39,8 @@ class Executor:
         self._units = units
         self._held: set[livelock.Livelock] = set()
         self._reusable: list[str] = []
+        self._renewed: str | None = None
+        """The name that the next livelock gets."""
         self.context: Context | None = None
         line.on_cancel = self.cancel
         line.release = self._release
@@ -53,14 +55,22 @@ class Executor:
         except Ended:
             for one in self._held:
                 livelock.release(self._queue_fd, one)
-            for name in self._reusable:
+            for name in (*self._reusable, self._renewed or ""):
                 livelock.remove(self._queue_fd, name)
 
     def _take(self) -> livelock.Livelock:
-        reuse = self._reusable.pop() if self._reusable else None
-        taken = livelock.take(self._queue_fd, "worker", reuse=reuse)
+        renewed, self._renewed = self._renewed, None
+        taken = livelock.take(self._queue_fd, "worker", renewed=renewed)
         self._held.add(taken)
         return taken
+
+    def _renew(self) -> None:
+        """Have a name ready for the livelock after the next: the owner is at the finish now.
+
+        It is locked only when it is taken: what the next opcode forks must not hold it.
+        """
+        if self._renewed is None and self._reusable:
+            self._renewed = livelock.renew(self._queue_fd, "worker", self._reusable.pop())
 
     def _release(self, held: livelock.Livelock) -> None:
         """Let go of the livelock of an execution that is over; its name is not used again."""
@@ -94,6 +104,7 @@ class Executor:
         # Only now: what the opcode has left behind must not hold it.
         following = self._take()
         self._line.finish(following, ok, result, children, on_refusal)
+        self._renew()
         return following
 
     def _understand(self, op_input: dict[str, Any]) -> tuple[Unit, OpCode]:

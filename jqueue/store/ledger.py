@@ -174,8 +174,10 @@ class Ledger:
         return record
 
     def transact(self, decide: Decide) -> Committed:
-        """Append and wait."""
-        return self.settle(self.begin(decide))
+        """Append and wait; watchers were told of it, too."""
+        committed = self.settle(self.begin(decide))
+        self.tell()
+        return committed
 
     def commit(self, transaction: Transaction) -> Committed:
         """Append plain data and wait."""
@@ -493,13 +495,11 @@ class Ledger:
 
     def tell(self) -> None:
         """Tell all watchers what has become durable, in order, if nobody has yet."""
-        while self._untold:
-            with self._telling:
-                # Whoever was before here may have told it.
-                batch = self._untold.popleft() if self._untold else None
-                if batch is not None:
-                    for watcher in self._watchers:
-                        watcher(batch)
+        with self._telling:
+            while self._untold:
+                batch = self._untold.popleft()
+                for watcher in self._watchers:
+                    watcher(batch)
 
     def subscribe(self, watcher: Watcher) -> Callable[[], None]:
         """Call `watcher` with each durable batch from now on; returns the undo."""

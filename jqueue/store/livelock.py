@@ -47,41 +47,44 @@ def is_name(name: object) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
-def take(queue_fd: int, kind: str, *, reuse: str | None = None) -> Livelock:
+def take(queue_fd: int, kind: str, *, renewed: str | None = None) -> Livelock:
     """Make a livelock of a new name, below the queue directory `queue_fd`, and hold it.
 
     Its descriptor is inherited by forked and by exec'd children, as far as their makers let it.
-    The file of `reuse`, a livelock that was let go of, gets the new name if nobody holds it: where
-    many files were removed a moment ago, making one costs several times as much.
+    A name that is `renewed` is as good as a new one, if its file is still there.
     """
-    made = None if reuse is None else _try_renew(queue_fd, reuse, _new_name(kind))
+    made = None if renewed is None else _try_hold(queue_fd, renewed)
     while made is None:
         made = _try_take(queue_fd, _new_name(kind))
     return made
 
 
-def _new_name(kind: str) -> str:
-    return f"{kind}-{os.getpid()}-{os.urandom(_RANDOM_BYTES).hex()}"
+def renew(queue_fd: int, kind: str, old: str) -> str | None:
+    """Give the file of `old`, a livelock that was let go of, a new name, for the next to be taken.
 
-
-def _try_renew(queue_fd: int, old: str, name: str) -> Livelock | None:
-    """Lock the file of `old` and rename it; None, and it is removed, if somebody else has it."""
+    Where many files were removed a moment ago, making one costs several times as much.  None, and
+    the file is removed, if somebody else holds it.
+    """
     fd = _open(queue_fd, old)
     if fd is None:
         return None
+    name = _new_name(kind)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        found = os.fstat(fd)
-        if found.st_nlink:
+        if os.fstat(fd).st_nlink:
             paths = f"{DIRECTORY}/{old}", f"{DIRECTORY}/{name}"
             os.rename(*paths, src_dir_fd=queue_fd, dst_dir_fd=queue_fd)
-            os.set_inheritable(fd, True)
-            return Livelock(name, fd, found.st_ino)
+            return name
     except OSError:
         # A process that inherited the old descriptor holds it still, or somebody cleans up.
         remove(queue_fd, old)
-    os.close(fd)
+    finally:
+        os.close(fd)
     return None
+
+
+def _new_name(kind: str) -> str:
+    return f"{kind}-{os.getpid()}-{os.urandom(_RANDOM_BYTES).hex()}"
 
 
 def _try_take(queue_fd: int, name: str) -> Livelock | None:
@@ -95,6 +98,16 @@ def _try_take(queue_fd: int, name: str) -> Livelock | None:
         with contextlib.suppress(FileExistsError):
             os.mkdir(DIRECTORY, 0o700, dir_fd=queue_fd)
         fd = os.open(path, flags, 0o600, dir_fd=queue_fd)
+    return _hold(name, fd)
+
+
+def _try_hold(queue_fd: int, name: str) -> Livelock | None:
+    """Take the livelock whose file is there, or None if somebody who cleans up came before."""
+    fd = _open(queue_fd, name)
+    return None if fd is None else _hold(name, fd)
+
+
+def _hold(name: str, fd: int) -> Livelock | None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         found = os.fstat(fd)

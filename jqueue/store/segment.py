@@ -9,7 +9,7 @@ One decoder serves opening, offline reading and inspection.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -121,18 +121,29 @@ def read_segment(disk: Disk, number: int) -> Segment:
     FormatTooNew for one that a newer version wrote.
     """
     path = segment_path(number)
-    name = str(disk.path / path)
+    found: list[Segment] = []
+
+    def is_whole(data: bytes) -> bool:
+        found.append(parse_segment(data, number, str(disk.path / path)))
+        return found[-1].bad_offset is None
+
+    read_stable(disk, path, is_whole)
+    return found[-1]
+
+
+def read_stable(disk: Disk, path: str, is_whole: Callable[[bytes], bool]) -> bytes:
+    """Return the bytes of a segment, read again while they are not whole and change.
+
+    Of a record that is written meanwhile a part may be seen, even without its beginning.
+    """
     data = disk.read(path, MAX_SEGMENT_BYTES)
-    segment = parse_segment(data, number, name)
     for _ in range(READ_AGAIN):
-        if segment.bad_offset is None:
+        if is_whole(data):
             break
-        # A record that is written meanwhile may be seen in part, even without its beginning.
         before, data = data, disk.read(path, MAX_SEGMENT_BYTES)
         if data == before:
             break
-        segment = parse_segment(data, number, name)
-    return segment
+    return data
 
 
 def parse_segment(data: bytes, number: int, path: str) -> Segment:

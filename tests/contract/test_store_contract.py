@@ -112,6 +112,28 @@ def test_batches_are_whole_and_none_is_missed_or_repeated(store):
     assert len(seen) == 21
 
 
+def test_who_commits_is_told_of_nothing_that_watchers_have_not_heard(store):
+    """Even where another thread made it durable, to tell of it later."""
+    seen = []
+    store.subscribe(lambda batch: seen.append(batch.lsn))
+    first = store.begin(lambda _: Transaction("1", (SerialSet(1),)))
+    store.flush(tell=False)
+    assert first.wait().lsn == 1
+    assert seen == []
+    begin = store.ledger.begin
+
+    def begin_and_lead(decide):
+        record = begin(decide)
+        store.flush(tell=False)
+        return record
+
+    store.ledger.begin = begin_and_lead
+    store.transact(lambda _: Transaction("2", (SerialSet(2),)))
+    assert seen == [1, 2]
+    store.tell()
+    assert seen == [1, 2]
+
+
 def test_a_watcher_meets_each_batch_of_busy_committers_once(store):
     since = commit(store, SerialSet(0)).lsn
     threads = [

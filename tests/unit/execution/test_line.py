@@ -1,10 +1,12 @@
 """A worker's line: what it sends, and sends again, until its owner has kept it."""
 
 import contextlib
+import fcntl
 import os
 import queue
 import socket
 import threading
+import time
 from collections import deque
 
 import pytest
@@ -34,6 +36,7 @@ class FakeOwner:
     def dial(self):
         theirs, ours = socket.socketpair()
         ours.settimeout(20)
+        theirs.settimeout(0.05)  # as socket.setdefaulttimeout does it
         self.ends.append(ours)
         return theirs
 
@@ -64,6 +67,9 @@ class FakeOwner:
     def finish(self, *result):
         """Let it hand in its result, and wait for its next start."""
         self.line.finish(NEXT, True, *result)
+        self.wait()
+
+    def wait(self):
         self.waiting = started = queue.SimpleQueue()
 
         def wait():
@@ -84,7 +90,8 @@ class FakeOwner:
             os.sched_yield()
 
     def close(self):
-        self.tell("end", "the test is over")
+        with contextlib.suppress(BrokenPipeError):
+            self.tell("end", "the test is over")
         for end in self.ends:
             end.close()
 
@@ -245,3 +252,46 @@ def test_livelock_of_an_opcode_that_is_over_is_let_go_of_with_the_answer(owner):
     owner.tell("ok", TOKEN)
     owner.run(TOKEN + 1)
     assert over == [CURRENT]
+
+
+# Who executes waited for it on the connection, and it lay in its inbox.
+def test_start_that_the_lines_own_thread_has_read_is_taken(owner, monkeypatch):
+    owner.until(lambda: owner.line._reader is not None)
+    monkeypatch.setattr(line_module, "TAKE_OVER_S", 60.0)
+    owner.line.finish(NEXT, True, 5)
+    owner.hear()
+    owner.tell("ok", TOKEN)
+    owner.tell("start", 1, 0, TOKEN + 1, 1, 0, {})
+    owner.until(lambda: owner.line._starts == 2)
+    owner.wait()
+    assert owner.waiting.get(timeout=20)[3] == TOKEN + 1
+
+
+# A program's own limit for sockets was taken for the end of the connection.
+def test_worker_that_is_idle_keeps_its_connection(owner):
+    owner.finish(5)
+    owner.hear()
+    owner.tell("ok", TOKEN)
+    time.sleep(0.2)
+    assert len(owner.ends) == 1
+    owner.run(TOKEN + 1)
+
+
+def test_reason_of_the_end_is_the_owners(owner):
+    owner.finish(5)
+    owner.hear()
+    owner.tell("end", "you are not needed")
+    owner.until(lambda: owner.line._closed is not None)
+    time.sleep(0.1)
+    assert owner.line._closed == "you are not needed"
+
+
+# In a program with many open files the line's thread ended, and nothing was answered any more.
+def test_descriptors_may_have_any_number():
+    read, write = os.pipe()
+    high = fcntl.fcntl(read, fcntl.F_DUPFD_CLOEXEC, 1100)
+    assert line_module._readable(0, high) == []
+    os.write(write, b"x")
+    assert line_module._readable(1, high) == [high]
+    for fd in (read, write, high):
+        os.close(fd)

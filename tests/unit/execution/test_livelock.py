@@ -42,8 +42,10 @@ def test_child_that_inherits_it_holds_it_on(queue_fd):
 def test_file_of_one_that_was_let_go_gets_a_new_name(queue_fd):
     old = livelock.take(queue_fd, "worker")
     os.close(old.fd)
-    new = livelock.take(queue_fd, "worker", reuse=old.name)
-    assert (new.inode, new.name != old.name) == (old.inode, True)
+    name = livelock.renew(queue_fd, "worker", old.name)
+    assert livelock.is_free(queue_fd, name)
+    new = livelock.take(queue_fd, "worker", renewed=name)
+    assert (new.name, new.inode, new.name != old.name) == (name, old.inode, True)
     assert livelock.inode_of(queue_fd, old.name) is None
     assert livelock.is_free(queue_fd, old.name)
     assert not livelock.is_free(queue_fd, new.name, inode=new.inode)
@@ -54,15 +56,22 @@ def test_file_that_a_child_still_holds_is_not_used_again(queue_fd):
     old = livelock.take(queue_fd, "worker")
     child = subprocess.Popen(["sleep", "600"], pass_fds=[old.fd])
     os.close(old.fd)
-    new = livelock.take(queue_fd, "worker", reuse=old.name)
+    assert livelock.renew(queue_fd, "worker", old.name) is None
     assert livelock.inode_of(queue_fd, old.name) is None
     child.kill()
     child.wait()
+    assert livelock.renew(queue_fd, "worker", old.name) is None
+
+
+def test_renewed_one_that_somebody_cleaned_up_is_made_anew(queue_fd):
+    old = livelock.take(queue_fd, "worker")
+    os.close(old.fd)
+    name = livelock.renew(queue_fd, "worker", old.name)
+    assert livelock.remove_free(queue_fd) == [name]
+    new = livelock.take(queue_fd, "worker", renewed=name)
+    assert new.name != name
     assert not livelock.is_free(queue_fd, new.name, inode=new.inode)
-    gone = livelock.take(queue_fd, "worker", reuse=old.name)
-    assert gone.inode != new.inode
     livelock.release(queue_fd, new)
-    livelock.release(queue_fd, gone)
 
 
 def test_cleaning_up_spares_what_is_held_needed_or_not_ours(queue_fd, tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from archive_tools.journal import Damage, parts
 from jqueue.store.disk import PADDING
 from jqueue.store.following import Follower
 from jqueue.store.protocol import Transaction
@@ -88,3 +89,14 @@ def test_record_that_is_seen_in_part_while_it_is_written_is_read_again():
     segment = read_segment(disk, 1)
     assert [found.lsn for found in segment.records] == [1, 2, 3, 4]
     assert segment.bad_offset is None
+
+
+def test_inspection_reads_it_again_too():
+    disk = Hasty()
+    store = open_store(disk, files="behind")
+    for job in range(1, 6):
+        commit(store, job)
+    lines = disk.read(segment_path(1), LIMIT).rstrip(PADDING).splitlines()
+    disk.hidden = lines[-3][:100]
+    found = [part.what for part in parts(disk, owned=True)]
+    assert not [what for what in found if isinstance(what, Damage)]
