@@ -28,6 +28,14 @@ WORKERS = (1, 2, 4)
 LATENCIES = 100
 KILLS = 40
 RECORD = b"x" * 360
+WORK = """
+import sys
+from bench.peers import SqliteLine
+line = SqliteLine(sys.argv[1])
+print(flush=True)
+sys.stdin.read()
+line.work()
+"""
 SERVE = "import sys; from bench.execution import serve; serve(sys.argv[1], int(sys.argv[2]))"
 
 
@@ -114,13 +122,32 @@ def sqlite_line(path, threads):
     return NOOPS / (time.perf_counter() - began)
 
 
+def sqlite_workers(path, workers):
+    """Return jobs a second, claimed, carried out (nothing) and finished by worker processes."""
+    SqliteLine(path, NOOPS).close()
+    words = [sys.executable, "-c", WORK, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    processes = [subprocess.Popen(words, **pipes) for _ in range(workers)]
+    for process in processes:
+        process.stdout.read(1)
+    began = time.perf_counter()
+    for process in processes:
+        process.stdin.close()
+    for process in processes:
+        assert process.wait() == 0
+        process.stdout.close()
+    return NOOPS / (time.perf_counter() - began)
+
+
 def throughput(root):
     print(f"\n{'no-op jobs run, durable':<28}{'workers':>8}{'jobs/s':>10}{'x limit':>10}")
     for number, workers in enumerate(WORKERS):
         bound = limit(root / f"limit-{number}")
         ours = noops(root / f"noops-{number}", workers)
-        peer = sqlite_line(root / f"line-{number}", workers)
-        for name, rate in (("jqueue", ours), ("sqlite, no execution", peer)):
+        alone = sqlite_line(root / f"line-{number}", workers)
+        peer = sqlite_workers(root / f"processes-{number}", workers)
+        rates = {"jqueue": ours, "sqlite, worker processes": peer, "sqlite, no execution": alone}
+        for name, rate in rates.items():
             print(f"{name:<28}{workers:>8}{rate:>10.0f}{rate / bound:>10.2f}")
 
 

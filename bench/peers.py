@@ -9,7 +9,7 @@ PAYLOAD = {"OP_ID": "OP_TEST_DELAY", "duration": 0, "payload": "x" * 300}
 """What everybody submits."""
 RECORD = b"x" * 700
 """As many bytes as its document has."""
-SCHEMA = "CREATE TABLE job (id INTEGER PRIMARY KEY, status TEXT, document BLOB)"
+SCHEMA = "CREATE TABLE IF NOT EXISTS job (id INTEGER PRIMARY KEY, status TEXT, document BLOB)"
 INSERT = "INSERT INTO job (status, document) VALUES ('queued', ?)"
 
 
@@ -93,12 +93,16 @@ class SqliteGroup:
 
 
 class SqliteLine(Sqlite):
-    """Pending rows that threads claim and finish, each step durable; nothing is executed."""
+    """Pending rows that threads claim and finish, each step durable; nothing is executed.
 
-    def __init__(self, path, jobs):
+    Without jobs of its own it works off those of a line that somebody else has made.
+    """
+
+    def __init__(self, path, jobs=0):
         super().__init__(path)
-        self.submit_many([b"x" * 360] * jobs)
-        self._base.execute("CREATE INDEX queued ON job (status, id)")
+        if jobs:
+            self.submit_many([b"x" * 360] * jobs)
+            self._base.execute("CREATE INDEX queued ON job (status, id)")
 
     def work(self):
         while self.work_one():
