@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from jqueue.store.disk import AppendFile, Disk, FileTooLarge, NotRegular, split_path
+from jqueue.store.failed import FULL_ERRNOS
 from jqueue.store.syscalls import (
     CLOSED,
     RENAME_EXCHANGE,
@@ -37,7 +38,6 @@ MAX_OVERWRITTEN = 4
 
 # How much space a file with space ahead gets at a time: some hundred records of a journal.
 AHEAD_BYTES = 256 << 10
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 # A large file's space is given back, not kept for the next.
 MAX_REFILLED_BYTES = 1 << 16
@@ -79,7 +79,7 @@ class _RealAppendFile:
         try:
             write_all(self._fd, data + b" " * self._ahead, self.size)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL_ERRNOS:
                 raise
             # What room there is, is for the data, and for others.
             os.ftruncate(self._fd, self.size)

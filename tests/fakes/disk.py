@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from jqueue.store.disk import Disk, FileTooLarge, NotRegular, split_path
+from jqueue.store.failed import FULL_ERRNOS
 from tests.fakes.inodes import (
     REMAINS,
     Directory,
@@ -63,7 +64,7 @@ class FakeAppendFile:
             try:
                 self._write(data + b" " * self._ahead)
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno not in FULL_ERRNOS:
                     raise
                 self._truncate()
                 self._write(data)

@@ -162,7 +162,8 @@ def test_append_file_with_space_ahead_overwrites_spaces(disk):
     assert disk.read("journal", 1 << 20).rstrip(b" ") == b"one two."
 
 
-def test_space_ahead_is_not_taken_from_a_full_disk(disk, monkeypatch):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_space_ahead_is_not_taken_from_a_full_disk(disk, monkeypatch, number):
     file = disk.append("journal", create=True, ahead=True)
     if isinstance(disk, RealDisk):
         real = os.pwrite
@@ -170,7 +171,7 @@ def test_space_ahead_is_not_taken_from_a_full_disk(disk, monkeypatch):
         def fill_up(fd, data, offset):
             if offset + len(data) > 10:
                 real(fd, data[: 10 - offset], offset)
-                raise OSError(errno.ENOSPC, "No space left on device")
+                raise OSError(number, "No space left on device")
             return real(fd, data, offset)
 
         monkeypatch.setattr(os, "pwrite", fill_up)
