@@ -14,6 +14,7 @@ from jqueue.store.disk import Disk
 from jqueue.store.record import Header, seed
 from jqueue.store.segment import (
     JOURNAL,
+    MAX_SEGMENT_BYTES,
     Bad,
     Found,
     parse_header,
@@ -57,8 +58,9 @@ def parts(disk: Disk, *, owned: bool) -> Iterator[Part]:
         )
     expected: int | None = None
     for number in numbers:
-        segment = _Segment(disk, number, expected)
-        if owned and number == numbers[-1]:
+        is_newest = number == numbers[-1]
+        segment = _Segment(disk, number, expected, is_newest=is_newest)
+        if owned and is_newest:
             yield from _durable(list(segment.parts()))
         else:
             yield from segment.parts()
@@ -71,7 +73,9 @@ def records_in(disk: Disk, number: int) -> list[Found]:
     None of one that was dropped, or whose header is damaged or too new.
     """
     try:
-        found = [part.what for part in _Segment(disk, number, None).parts()]
+        is_newest = number == max(segment_numbers(disk), default=number)
+        segment = _Segment(disk, number, None, is_newest=is_newest)
+        found = [part.what for part in segment.parts()]
     except (JQueueError, OSError):
         return []
     return [what for what in found if isinstance(what, Found)]
@@ -95,14 +99,18 @@ def _durable(found: list[Part]) -> list[Part]:
 
 
 class _Segment:
-    def __init__(self, disk: Disk, number: int, expected: int | None) -> None:
+    def __init__(self, disk: Disk, number: int, expected: int | None, *, is_newest: bool) -> None:
         self.number = number
         self.expected = expected
         """The LSN that comes next; None where that is not known."""
         name = segment_path(number)
         self._path = str(disk.path / name)
         try:
-            self._data = read_stable(disk, name, self._is_whole)
+            if is_newest:
+                # Only there a record may come while it is read.
+                self._data = read_stable(disk, name, self._is_whole)
+            else:
+                self._data = disk.read(name, MAX_SEGMENT_BYTES)
         except FileNotFoundError as error:
             raise QueueFailed(f"{self._path}: the segment was dropped; read it again") from error
 

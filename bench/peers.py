@@ -93,7 +93,7 @@ class SqliteGroup:
 
 
 class SqliteLine(Sqlite):
-    """Pending rows that threads claim and finish, each step durable; nothing is executed.
+    """Pending rows that threads or processes claim and finish, each step durable.
 
     Without jobs of its own it works off those of a line that somebody else has made.
     """

@@ -193,7 +193,7 @@ class Archiver:
                 self._due.add(job, due_s)
 
     def _note(self, batch: Batch) -> None:
-        """Learn what has ended; on the committing thread."""
+        """Learn what has ended; on whatever thread tells."""
         for change in batch.changes:
             if type(change) is JobSet and change.job <= self._known:
                 ended = change.values.get("end_timestamp")

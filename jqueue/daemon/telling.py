@@ -21,7 +21,7 @@ MAX_SHOWN: Final = 200
 class Teller:
     """Says what failed and was canceled, drained and paused; with debug, each start and success.
 
-    On whatever thread commits, so it does no more than it must.
+    On whatever thread tells, so it does no more than it must.
     """
 
     def __init__(self, store: Store) -> None:

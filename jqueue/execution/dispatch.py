@@ -26,7 +26,7 @@ MAX_BEFORE: Final = 100
 
 
 class Dispatcher:
-    """Thread-safe.  Listeners are called after each batch, on whatever thread committed it."""
+    """Thread-safe.  Listeners are called after each batch, on whatever thread tells of it."""
 
     def __init__(
         self, store: Store, units: Mapping[str, Unit], clock: Clock, *, age_s: float = AGE_S

@@ -45,7 +45,7 @@ MAX_UNLOGGED_ENTRIES: Final = 100_000
 """A unit that says more than its owner can keep has to wait."""
 UNLOGGED_RETRY_S: Final = 1.0
 TAKE_OVER_S: Final = 0.01
-"""An opcode that has run for so long, or a little longer, runs for long."""
+"""An opcode that has run for so long, or up to twice as long, runs for long."""
 RECONNECT_FIRST_S: Final = 0.01
 RECONNECT_MAX_S: Final = 0.5
 """While there is no owner its socket is tried when it appears, and besides less and less often."""
@@ -92,9 +92,12 @@ class WorkerLine:
         """None from a start on, until somebody has to read."""
         self._splitter = Splitter()
         self._frames: deque[Frame] = deque()
+        """What was received and is not dealt with: the next reader begins with it."""
         self._starts = 0
+        """How many starts were read."""
         self._asleep = False
         """Whether the line's thread waits for a start, and not only for some time."""
+        self._watcher = threading.Thread(target=self._watch, name="line", daemon=True)
         self._wanted = False
         """Whether somebody on another thread waits for what only reading brings."""
         self._mutex = threading.RLock()
@@ -121,7 +124,7 @@ class WorkerLine:
         """Connect, idle with this livelock."""
         self._livelock = livelock
         self._reconnect()
-        threading.Thread(target=self._watch, name="line", daemon=True).start()
+        self._watcher.start()
 
     # For the thread that executes
 
@@ -250,7 +253,7 @@ class WorkerLine:
         try:
             self._socket.sendall(data)
         except OSError:
-            # The reader sees the end of what came before, then connects anew.
+            # Whoever reads next sees the end of what came before, then connects anew.
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
 

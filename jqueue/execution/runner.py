@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S: Final = 3600.0
 """No timer is farther away: what it waits for is looked at again then."""
-NOT_TOGETHER: Final = Refused("the end before it was not kept with it")
+_NOT_TOGETHER: Final = Refused("the end before it was not kept with it")
 
 
 class Runner:
@@ -184,11 +184,12 @@ class Runner:
 
     def _start(self, worker: Worker, pick: Pick) -> None:
         assert worker.lock is not None
-        execution = worker.execution = self._execution(worker, pick, worker.lock)
+        execution = worker.execution = self._assign(worker, pick, worker.lock)
         worker.lock = None
         self.loop.begin(self._starting(execution, pick), partial(self._started, execution))
 
-    def _execution(self, worker: Worker, pick: Pick, lock: Lock) -> Execution:
+    def _assign(self, worker: Worker, pick: Pick, lock: Lock) -> Execution:
+        """Make the execution, known to `endings` from now on."""
         identity = None if worker.thread else worker.identity
         execution = Execution(
             pick.job, pick.op_index, pick.kind, lock, worker=worker, identity=identity
@@ -343,7 +344,7 @@ class Runner:
             self.loop.begin(decide, then)
             return
         assert lock is not None
-        following = worker.following = self._execution(worker, pick, lock)
+        following = worker.following = self._assign(worker, pick, lock)
         both = together(decide, self._starting(following, pick))
         self.loop.begin(both, partial(self._ended, worker, following, decide, then))
 
@@ -377,7 +378,7 @@ class Runner:
             self._begun(worker, following, begun, result.lsn)
             return
         worker.following = None
-        self.not_started(following, NOT_TOGETHER)
+        self.not_started(following, _NOT_TOGETHER)
         if isinstance(error, Refused):
             then(result)
         else:

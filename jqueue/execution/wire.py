@@ -7,7 +7,7 @@ are arrays whose first member is the kind:
     worker to owner                                        owner to worker
     ["idle", livelock, inode]                              ["start", job, op, token, attempt, …]
     ["log", token, n, [[time, type, message], …], again]   ["logged", n]
-    ["progress", token, value]
+    ["progress", token, value]                             ["cancel", token]
     ["submit", token, call, jobs]                          ["submitted", call, answers]
                                                            ["refused", call, class, text]
     ["finish", token, entries, ok, result, children, on_refusal, again, following]

@@ -55,7 +55,7 @@ class Executor:
         except Ended:
             for one in self._held:
                 livelock.release(self._queue_fd, one)
-            for name in (*self._reusable, self._renewed or ""):
+            for name in filter(None, (*self._reusable, self._renewed)):
                 livelock.remove(self._queue_fd, name)
 
     def _take(self) -> livelock.Livelock:

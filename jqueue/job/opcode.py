@@ -105,7 +105,7 @@ class OpCode(_Declared):
 
     @classmethod
     def check_input(cls, op_input: Mapping[str, Any]) -> None:
-        """Raise as `from_input`; what needs no opcode to be told makes none."""
+        """Raise as `from_input`; an opcode is made only where `__post_init__` checks it."""
         fitting = cls._fitting(op_input)
         if hasattr(cls, "__post_init__"):
             cls(**fitting)

@@ -56,11 +56,15 @@ def as_changes(job: int, updates: Updates) -> list[Change]:
     return [JobSet(job, values) if at is None else OpSet(job, at, values) for at, values in updates]
 
 
-def together(first: Decide, second: Decide) -> Decide:
-    """Two rules as one transaction, which is not essential: then the first is to be tried alone.
+_NOT_AGAIN: Final = Refused("what was to come before it is done already")
 
-    The answer is theirs, or in place of the second's its refusal: then the first is alone.  What
-    refuses the first refuses both.  The second is judged by the state before the first.
+
+def together(first: Decide, second: Decide) -> Decide:
+    """Two rules as one transaction, both judged by the state before either.
+
+    It is not essential, whatever they are: what keeps it from the journal has the caller try the
+    first alone.  The answer is a pair.  If the second is refused, its refusal stands in its place,
+    and the first's changes are all there is.  What refuses the first refuses both.
     """
 
     def decide(layer: Layer) -> Reply:
@@ -79,9 +83,6 @@ def together(first: Decide, second: Decide) -> Decide:
         return Reply(one.id, changes, (*one.pre, *other.pre), answer=answers)
 
     return decide
-
-
-_NOT_AGAIN: Final = Refused("what was to come before it is done already")
 
 
 def ask(store: Store, decide: Decide) -> Any:

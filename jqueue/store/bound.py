@@ -44,7 +44,8 @@ class Growth:
     ) -> None:
         """Note a record; raise `TooLarge` if it makes a job larger than a job may be.
 
-        `size_bytes` is the record's size; it changes the jobs `known`, and holds those `whole`.
+        `size_bytes` is the record's size.  It changes the jobs `known`, whose documents the segment
+        holds already, and brings the whole documents of the jobs `whole`.
         """
         suspects = [*whole] if size_bytes > MAX_DOCUMENT_BYTES else []
         added = self._added

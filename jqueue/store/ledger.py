@@ -502,7 +502,10 @@ class Ledger:
                     watcher(batch)
 
     def subscribe(self, watcher: Watcher) -> Callable[[], None]:
-        """Call `watcher` with each durable batch from now on; returns the undo."""
+        """Call `watcher` with each batch that is not told yet, and those to come.
+
+        Returns the undo.
+        """
         with self.mutex:
             self._watchers = [*self._watchers, watcher]
 

@@ -265,7 +265,9 @@ class Store(Protocol):
         """
 
     def subscribe(self, watcher: Watcher) -> Callable[[], None]:
-        """Call `watcher` with each durable batch, in order, on the committing thread.
+        """Call `watcher` with each durable batch, in order, on whatever thread tells.
+
+        What was durable before, and not told yet, is among them.
 
         Returns the undo.
         """

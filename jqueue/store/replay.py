@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jqueue.errors import QueueCorrupt
-from jqueue.job.change import Submitted, decode_change, touched_job
+from jqueue.job.change import Submitted, decode_change, touched_job, touched_jobs
 from jqueue.job.state import Entry, Key, Layer, Place, apply_all
 from jqueue.store.segment import Found, Journal
 
@@ -96,7 +96,7 @@ def replay_record(result: Replayed, number: int, found: Found, derived_after: in
     layer = Layer(result, found.lsn)
     changes = [decode_change(value) for value in record["changes"]]
     apply_all(layer, changes)
-    held.update(job for job in map(touched_job, changes) if job is not None)
+    held.update(touched_jobs(changes))
     derived = derived_after is not None and found.lsn > derived_after
     for key, value in layer.new.items():
         if derived or _is_absolute(key):

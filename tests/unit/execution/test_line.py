@@ -6,7 +6,6 @@ import os
 import queue
 import socket
 import threading
-import time
 from collections import deque
 
 import pytest
@@ -59,9 +58,8 @@ class FakeOwner:
     def run(self, token=TOKEN):
         """Let it execute something."""
         self.tell("start", 1, 0, token, 1, 0, {})
-        assert (self.line.next() if self.waiting is None else self.waiting.get(timeout=20))[
-            3
-        ] == token
+        started = self.line.next() if self.waiting is None else self.waiting.get(timeout=20)
+        assert started[3] == token
         self.waiting = None
 
     def finish(self, *result):
@@ -272,17 +270,17 @@ def test_worker_that_is_idle_keeps_its_connection(owner):
     owner.finish(5)
     owner.hear()
     owner.tell("ok", TOKEN)
-    time.sleep(0.2)
-    assert len(owner.ends) == 1
+    owner.until(lambda: owner.line._execution is None)
+    assert owner.line._socket.gettimeout() is None
     owner.run(TOKEN + 1)
+    assert len(owner.ends) == 1
 
 
 def test_reason_of_the_end_is_the_owners(owner):
     owner.finish(5)
     owner.hear()
     owner.tell("end", "you are not needed")
-    owner.until(lambda: owner.line._closed is not None)
-    time.sleep(0.1)
+    owner.line._watcher.join(20)
     assert owner.line._closed == "you are not needed"
 
 

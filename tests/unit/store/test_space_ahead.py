@@ -2,7 +2,7 @@
 
 import pytest
 
-from archive_tools.journal import Damage, parts
+from archive_tools.journal import Damage, parts, records_in
 from jqueue.store.disk import PADDING
 from jqueue.store.following import Follower
 from jqueue.store.protocol import Transaction
@@ -17,8 +17,8 @@ def commit(store, job):
     store.commit(Transaction(f"tx-{job}", tuple(submit(job))))
 
 
-def new_queue(jobs=2, **options):
-    disk = FakeDisk()
+def new_queue(jobs=2, disk=None, **options):
+    disk = disk or FakeDisk()
     store = open_store(disk, files="behind", **options)
     for job in range(1, jobs + 1):
         commit(store, job)
@@ -48,7 +48,7 @@ def test_most_records_overwrite_spaces():
     assert 2 < len(sizes) < 15
 
 
-def test_nothing_survives_a_kill_in_process_mode_but_records():
+def test_segment_in_process_mode_has_no_space_ahead():
     disk, _ = new_queue(durability="process")
     [data] = segments(disk)
     assert data.endswith(b"}\n")
@@ -78,25 +78,22 @@ class Hasty(FakeDisk):
         return data.replace(hidden, b" " * len(hidden)) if hidden else data
 
 
-def test_record_that_is_seen_in_part_while_it_is_written_is_read_again():
-    disk = Hasty()
-    store = open_store(disk, files="behind")
-    for job in range(1, 5):
-        commit(store, job)
+def hasty(jobs, lsn):
+    """A disk whose next read misses the beginning of the record of this LSN."""
+    disk, _ = new_queue(jobs, Hasty())
     lines = disk.read(segment_path(1), LIMIT).rstrip(PADDING).splitlines()
+    disk.hidden = lines[lsn][:100]
+    return disk
+
+
+def test_record_that_is_seen_in_part_while_it_is_written_is_read_again():
     # The one before the last, which the last one claims to be durable.
-    disk.hidden = lines[-2][:100]
-    segment = read_segment(disk, 1)
+    segment = read_segment(hasty(4, lsn=3), 1)
     assert [found.lsn for found in segment.records] == [1, 2, 3, 4]
     assert segment.bad_offset is None
 
 
 def test_inspection_reads_it_again_too():
-    disk = Hasty()
-    store = open_store(disk, files="behind")
-    for job in range(1, 6):
-        commit(store, job)
-    lines = disk.read(segment_path(1), LIMIT).rstrip(PADDING).splitlines()
-    disk.hidden = lines[-3][:100]
-    found = [part.what for part in parts(disk, owned=True)]
+    found = [part.what for part in parts(hasty(5, lsn=3), owned=True)]
     assert not [what for what in found if isinstance(what, Damage)]
+    assert [found.lsn for found in records_in(hasty(5, lsn=3), 1)] == [1, 2, 3, 4, 5]
